@@ -1,0 +1,1 @@
+"""Device files -> shards, offline and without torch."""

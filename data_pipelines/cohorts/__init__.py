@@ -1,0 +1,1 @@
+"""Who was recorded together: visits of a cohort, one at a time."""

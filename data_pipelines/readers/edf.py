@@ -1,0 +1,134 @@
+"""European Data Format and its 24-bit sibling: EDF, EDF+, BDF."""
+
+import re
+import warnings
+from datetime import datetime
+from pathlib import Path
+
+import edfio
+import numpy as np
+from numpy.typing import NDArray
+
+from data_pipelines.readers._channels import RawSignal, modality_of, to_recordings
+from data_pipelines.readers._recordings import check_rate, datetime_to_ns
+from hdt_fm.schema.errors import ReaderError
+from hdt_fm.schema.recording import Visit
+
+_MAGIC = {b"0       ": "edf", b"\xffBIOSEMI": "bdf"}
+_ONSET = re.compile(rb"([+-]\d+(?:\.\d*)?)[\x14\x15]")
+# Sum of the pauses of a discontinuous file, as a multiple of what was recorded, beyond which the clock is broken.
+_MAX_STRETCH = 1000
+
+
+class Edf:
+    """Reads one file.
+
+    Format: EDF and EDF+ (edfplus.info/specs), BDF (biosemi.com/faq/file_format.htm); pauses of EDF+D become gaps.
+    Units: From the header; labels become modalities by the table in `_channels.py`. Electrodes become channels.
+    Lossy: Annotations; patient and recording fields; unknown labels; signals of a modality at another rate or in
+        another unit than its first. The header's local time is taken as UTC; an anonymised date starts at 1970.
+    """
+
+    @staticmethod
+    def detect(path: Path) -> bool:
+        """Whether the file begins as EDF or BDF does."""
+        if not path.is_file():
+            return False
+        with path.open("rb") as handle:
+            return handle.read(8) in _MAGIC and path.suffix.lower() in (".edf", ".bdf", ".rec")
+
+    def read(self, path: Path, *, subject: str) -> Visit:
+        """Read every signal with a known label.
+
+        Raises:
+            ReaderError: If the header does not comply, the file is truncated, or no label is known.
+            UnitError: If values cannot be in the header's unit.
+        """
+        if not self.detect(path):
+            raise ReaderError("This is no EDF or BDF file", expected="version '0' or 0xFF BIOSEMI, .edf or .bdf")
+        signals, start = _load(path)
+        recordings = to_recordings(signals, start_ns=datetime_to_ns(start), subject=subject, device="edf", where="file")
+        return Visit(subject=subject, recordings=recordings, source="edf")
+
+
+def _load(path: Path) -> tuple[list[RawSignal], datetime | None]:
+    with path.open("rb") as handle:
+        read = edfio.read_edf if handle.read(1) == b"0" else edfio.read_bdf
+    try:
+        with warnings.catch_warnings():
+            # It warns of a file that is shorter than its header says, and goes on; we do not.
+            warnings.simplefilter("error")
+            file = read(path)
+            duration = float(file.data_record_duration)
+            offsets = _record_offsets(path, file.num_data_records, duration, file.reserved)
+            signals = [
+                RawSignal(
+                    signal.label,
+                    signal.physical_dimension,
+                    float(signal.sampling_frequency),
+                    _with_pauses(signal.data, offsets, float(signal.sampling_frequency)),
+                )
+                for signal in file.signals
+                if modality_of(signal.label, float(signal.sampling_frequency)) is not None
+            ]
+            unknown = [RawSignal(signal.label, "", 0.0, np.empty(0)) for signal in file.signals if not signals]
+            start = _start(file)
+    except ReaderError:
+        raise
+    # Whatever the library trips over in a damaged file, it is the file's fault.
+    except Exception as error:
+        raise ReaderError(
+            "The EDF or BDF file does not comply with its standard",
+            expected="a whole file whose header says what it holds",
+            got=type(error).__name__,
+            fix="check that the copy is complete; repair the header with the recorder's own software",
+        ) from None
+    for signal in signals:
+        check_rate(signal.sampling_rate_hz, where=f"signal {signal.name}")
+    return signals or unknown, start
+
+
+def _start(file: edfio.Edf | edfio.Bdf) -> datetime | None:
+    try:
+        return datetime.combine(file.startdate, file.starttime)
+    except edfio.AnonymizedDateError:
+        return None
+
+
+def _with_pauses(values: NDArray[np.float64], offsets: NDArray[np.float64] | None, rate: float) -> NDArray[np.float64]:
+    """Data records put where their onsets say, NaN between them."""
+    if offsets is None:
+        return values
+    records = values.reshape(len(offsets), -1)
+    first = np.rint(offsets * rate).astype(np.int64)
+    placed = np.full(int(first[-1]) + records.shape[1], np.nan)
+    for start, record in zip(first.tolist(), records, strict=True):
+        placed[start : start + len(record)] = record
+    return placed
+
+
+def _record_offsets(path: Path, count: int, duration_s: float, reserved: str) -> NDArray[np.float64] | None:
+    """Seconds from the first data record to each one of a discontinuous file; None for a continuous one."""
+    if not reserved.startswith(("EDF+D", "BDF+D")):
+        return None
+    data = path.read_bytes()
+    width = 2 if data[:1] == b"0" else 3
+    number = int(data[252:256])
+    labels = [data[256 + 16 * i : 272 + 16 * i].strip() for i in range(number)]
+    lengths = [int(data[256 + 216 * number + 8 * i :][:8]) * width for i in range(number)]
+    column = next(i for i, label in enumerate(labels) if label in (b"EDF Annotations", b"BDF Annotations"))
+    begin = 256 * (number + 1) + sum(lengths[:column])
+    onsets = []
+    for record in range(count):
+        match = _ONSET.match(data, begin + record * sum(lengths))
+        if match is None:
+            raise ReaderError("A data record does not say when it begins", where=f"data record {record + 1}")
+        onsets.append(float(match[1]))
+    offsets = np.array(onsets) - onsets[0]
+    if (np.diff(offsets) < duration_s * 0.999).any() or offsets[-1] > _MAX_STRETCH * max(count, 1) * duration_s:
+        raise ReaderError(
+            "The data records of a discontinuous file are not in order of time",
+            expected="onsets that rise by at least the duration of a record",
+            fix="repair the file with the recorder's own software",
+        )
+    return offsets

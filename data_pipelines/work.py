@@ -1,0 +1,187 @@
+"""Pass 1 of a build: each visit, cut into windows, as one work file that a later run can use again."""
+
+import hashlib
+import json
+import mmap
+import os
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from data_pipelines.pack import write_shard
+from hdt_fm.schema.errors import RecordingError
+from hdt_fm.schema.modalities import modality as look_up_modality
+from hdt_fm.schema.preparation import Plain, Preparation
+from hdt_fm.schema.recording import Visit
+from hdt_fm.schema.shard import LabelColumn, ModalityColumn, ShardHeader
+from hdt_fm.schema.shard_index import member_array, read_index
+from hdt_fm.schema.subject import SubjectKey, is_pseudonym
+from hdt_fm.signal.windows import Windows, cut
+
+OPEN_FILES = 256
+
+
+class VisitFacts(Plain):
+    """What the manifest needs to know of one visit; holds pseudonyms only."""
+
+    digest: str
+    subject: str
+    group: str
+    covariates: dict[str, str]
+    recordings: int
+    windows: int
+    possible: int
+    dropped: int
+    hours: float
+    labels: tuple[LabelColumn, ...]
+
+
+def visit_digest(visit: Visit) -> str:
+    """Digest of everything in a visit that can reach a shard."""
+    state = xxhash.xxh3_128()
+
+    def add(*parts: object) -> None:
+        for part in parts:
+            if isinstance(part, np.ndarray):
+                state.update(f"{part.dtype.str}{part.shape}".encode())
+                state.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
+            else:
+                state.update(f"{part!r}\x1f".encode())
+
+    add(visit.subject, visit.group, sorted(visit.covariates.items()))
+    for name in sorted(visit.recordings):
+        recording = visit.recordings[name]
+        add(name, float(recording.sampling_rate_hz), int(recording.start_ns), recording.values, recording.observed)
+    for name in sorted(visit.labels):
+        track = visit.labels[name]
+        add(name, track.kind, track.unit, track.classes, track.start_ns, track.end_ns, track.values)
+    return state.hexdigest()
+
+
+def modality_columns(preparation: Preparation) -> tuple[ModalityColumn, ...]:
+    """Columns of a folder before its encoding is chosen: float32 all over."""
+    return tuple(
+        ModalityColumn(
+            name=name,
+            unit=look_up_modality(name).unit,
+            channels=settings.channels,
+            sampling_rate_hz=settings.sampling_rate_hz,
+            samples=preparation.samples(name),
+            encoding="f32",
+        )
+        for name, settings in preparation.modalities.items()
+    )
+
+
+def cut_to_file(visit: Visit, preparation: Preparation, folder: Path, *, digest: str, key: SubjectKey) -> VisitFacts:
+    """Cut a visit and write its work file, unless an earlier run did.
+
+    Args:
+        folder: Where work files lie.
+        digest: Name of the file: digest of the visit, its place in the cohort and the settings.
+        key: Makes a group name that is not yet a pseudonym into one.
+
+    Raises:
+        RecordingError: If the visit cannot be prepared, or a window holds a number that is not finite.
+    """
+    record = folder / f"{digest}.json"
+    if record.exists():
+        return VisitFacts.model_validate_json(record.read_bytes())
+    windows = cut(visit, preparation)
+    _check_finite(windows)
+    labels = tuple(
+        LabelColumn(name=name, kind=track.kind, unit=track.unit, classes=track.classes)
+        for name, track in sorted(visit.labels.items())
+    )
+    header = ShardHeader(
+        modalities=modality_columns(preparation), labels=labels, window_s=preparation.window_s, hop_s=preparation.hop_s
+    )
+    write_shard(folder / f"{digest}.tar", header, [(0, _members(windows))] if len(windows) else [])
+    facts = VisitFacts(
+        digest=digest,
+        subject=visit.subject,
+        group=visit.group if is_pseudonym(visit.group) else key.pseudonym("group", visit.group),
+        covariates=dict(visit.covariates),
+        recordings=sum(name in preparation.modalities for name in visit.recordings),
+        windows=len(windows),
+        possible=windows.possible,
+        dropped=windows.dropped,
+        hours=_hours(windows.starts_ns, preparation.window_s),
+        labels=labels,
+    )
+    write_durably(record, facts.model_dump_json().encode())
+    return facts
+
+
+def write_durably(path: Path, data: bytes, *, temporary: Path | None = None) -> None:
+    """Write by a temporary name on the same disk, fsync, rename."""
+    temporary = temporary or path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, or of all files below a folder, without any name in it."""
+    if path.is_dir():
+        inside = sorted(file_digest(child) for child in path.rglob("*") if child.is_file())
+        return hashlib.sha256(json.dumps(inside).encode()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class WorkFiles:
+    """Members of many work files as mapped arrays, with a bounded number of files open at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open: OrderedDict[str, dict[str, np.ndarray]] = OrderedDict()
+
+    def members(self, facts: VisitFacts) -> dict[str, np.ndarray]:
+        """Arrays of one visit by member name; empty for a visit without windows."""
+        if not facts.windows:
+            return {}
+        if facts.digest not in self._open:
+            path = self._folder / f"{facts.digest}.tar"
+            with path.open("rb") as file:
+                view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            records = read_index(path.with_suffix(".idx")).members
+            self._open[facts.digest] = {record["name"].decode(): member_array(view, record) for record in records}
+            if len(self._open) > OPEN_FILES:
+                self._open.popitem(last=False)
+        self._open.move_to_end(facts.digest)
+        return self._open[facts.digest]
+
+
+def _members(windows: Windows) -> dict[str, np.ndarray]:
+    members: dict[str, np.ndarray] = {}
+    for column, name in enumerate(windows.modalities):
+        if windows.present[:, column].any():
+            observed = windows.observed[name] & windows.present[:, column, None]
+            values = np.where(observed[:, None, :], windows.signals[name], np.float32(0)).astype("<f4", copy=False)
+            members[name], members[f"{name}_observed"] = values, np.packbits(observed, axis=1)
+    members["mask"] = windows.present.astype(np.uint8)
+    members["t0"] = windows.starts_ns.astype("<i8", copy=False)
+    members |= {f"y_{name}": windows.labels[name].astype("<f4", copy=False) for name in sorted(windows.labels)}
+    return members
+
+
+def _check_finite(windows: Windows) -> None:
+    for name, values in windows.signals.items():
+        if not np.isfinite(np.where(windows.observed[name][:, None, :], values, 0)).all():
+            raise RecordingError(
+                "A prepared window holds a number that is not finite",
+                where=f"recording of {name}",
+                fix="mark such samples as not observed in the reader",
+            )
+
+
+def _hours(starts_ns: NDArray[np.int64], window_s: float) -> float:
+    """Time covered by the windows, overlap counted once."""
+    steps = np.diff(starts_ns) / 1e9
+    return round((np.minimum(steps, window_s).sum() + window_s * bool(len(starts_ns))) / 3600, 6)

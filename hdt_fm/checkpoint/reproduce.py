@@ -1,0 +1,93 @@
+"""Simulated noise and what the model made of it: the proof that a loaded model is the one that was saved."""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from hdt_fm.checkpoint.folder import short
+from hdt_fm.checkpoint.model import Model
+from hdt_fm.schema.batch import Batch, Signal
+from hdt_fm.schema.errors import CheckpointError, HdtError
+from hdt_fm.schema.manifest import ModelConfig
+
+TOLERANCE = 1e-5
+_WINDOWS = 3
+
+
+def _example(config: ModelConfig) -> Batch:
+    """Noise in each modality's own range, with the first modality absent once and a stretch not observed."""
+    generator = torch.Generator().manual_seed(20261121)
+    size, columns = _WINDOWS, config.modalities
+    present = torch.ones(size, len(columns), dtype=torch.bool)
+    if len(columns) > 1:
+        present[1, 0] = False
+    signals = {}
+    for column in columns:
+        center, scale = config.statistics.get(column.name, (0.0, 1.0))
+        values = center + scale * torch.randn(size, column.channels, column.samples, generator=generator)
+        observed = torch.ones(size, column.samples, dtype=torch.bool)
+        observed[2, : column.samples // 4] = False
+        signals[column.name] = Signal(values, observed, column.sampling_rate_hz)
+    batch = _batch(config, signals, present)
+    return batch.without(present)
+
+
+def _batch(config: ModelConfig, signals: dict[str, Signal], present: Tensor) -> Batch:
+    row = torch.arange(len(present))
+    names = tuple(column.name for column in config.modalities)
+    return Batch(names, signals, present, subject=row, time_s=row.float(), window_id=row)
+
+
+def _answers(model: Model, batch: Batch) -> dict[str, Tensor]:
+    with torch.no_grad():
+        embeddings = model.embed(batch)
+        projections = model.project(embeddings)
+    return {"embeddings": embeddings.values, "projections": projections.values}
+
+
+def stored_embedding(model: Model) -> dict[str, Tensor]:
+    """Input and output of a model that is on the CPU and in evaluation mode, as named tensors."""
+    batch = _example(model.config)
+    tensors = {"present": batch.present, **_answers(model, batch)}
+    for name, signal in batch.signals.items():
+        tensors[f"input.{name}.values"], tensors[f"input.{name}.observed"] = signal.values, signal.observed
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+
+def check_reproduced(model: Model, path: Path) -> None:
+    """Refuse a model (CPU, evaluation mode) whose answer to the stored input is more than 1e-5 off the stored one.
+
+    Raises:
+        CheckpointError: If it is, or if the file cannot be read.
+    """
+    try:
+        stored = load_file(path)
+        signals = {
+            column.name: Signal(
+                stored[f"input.{column.name}.values"], stored[f"input.{column.name}.observed"], column.sampling_rate_hz
+            )
+            for column in model.config.modalities
+        }
+        answers = _answers(model, _batch(model.config, signals, stored["present"]))
+        gaps = {name: _gap(answer, stored[name]) for name, answer in answers.items()}
+    except (SafetensorError, KeyError, RuntimeError, HdtError) as error:
+        raise CheckpointError(
+            "The stored embedding cannot be checked", where=path.name, got=short(error), fix="copy the folder again"
+        ) from error
+    wrong = {name: gap for name, gap in gaps.items() if not gap <= TOLERANCE}
+    if wrong:
+        raise CheckpointError(
+            "The model does not reproduce its stored embedding, so it is not the model that was saved",
+            where=path.name,
+            expected=f"at most {TOLERANCE:g} away from the stored one",
+            got=", ".join(f"{name} {gap:.1e} away" for name, gap in wrong.items()),
+            fix="load it with the hdt_fm version that wrote it, or take the folder again from its source",
+        )
+
+
+def _gap(answer: Tensor, stored: Tensor) -> float:
+    """Largest difference, as a share of the largest stored number where that is above 1."""
+    return float((answer - stored).abs().max() / stored.abs().max().clamp(min=1.0))

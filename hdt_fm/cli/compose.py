@@ -1,0 +1,180 @@
+"""Hydra's one door: overrides in, checked plain settings out. Configs end here; rooms get plain arguments."""
+
+import hashlib
+import json
+import re
+import shlex
+from typing import Any, TypeVar
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
+from pydantic import ValidationError
+
+from hdt_fm.cli.config_files import config_root, group_names, groups
+from hdt_fm.schema import registry
+from hdt_fm.schema.errors import ConfigError, HdtError, unknown_name
+from hdt_fm.schema.manifest import Part
+from hdt_fm.schema.preparation import Plain
+
+Section = TypeVar("Section", bound=Plain)
+# Sections whose keys are the signature of a registered part: a default that stands there need not stand in YAML.
+PARTS = {"cohort": "cohorts", "encoder": "encoders", "projection": "heads", "loss": "losses", "head": "heads"}
+OPTIONAL_GROUPS = ("experiment", "debug")
+_OVERRIDE = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[A-Za-z0-9_./@]+)=(?P<value>.*)", re.DOTALL)
+
+
+class Config:
+    """A composed config; sections are resolved and checked when a verb asks for them."""
+
+    def __init__(self, tree: DictConfig, overrides: list[str]) -> None:
+        self._tree = tree
+        self.overrides = list(overrides)
+
+    @property
+    def chosen(self) -> str:
+        """The overrides as they were typed: they lead the next verb to the same run."""
+        return " ".join(shlex.quote(override) for override in self.overrides)
+
+    def value(self, key: str) -> Any:
+        """One resolved value, e.g. `config.value("root")`."""
+        try:
+            found = OmegaConf.select(self._tree, key, throw_on_missing=True)
+        except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
+            raise _missing(_origin(self._tree, key)) from error
+        if OmegaConf.is_config(found):
+            return self._plain(key)
+        return found
+
+    def section(self, key: str, form: type[Section]) -> Section:
+        """A section as a checked record.
+
+        Raises:
+            ConfigError: If a value is missing, unknown or of the wrong kind; the message names the key.
+        """
+        try:
+            return form(**self._plain(key))
+        except ValidationError as error:
+            raise _wrong_value(key, error) from error
+
+    def part(self, key: str) -> Part:
+        """A registered part and its arguments, checked against the part's signature where it is built."""
+        args = self._plain(key)
+        name = args.pop("name", None)
+        if name not in registry.names(PARTS[key]):
+            raise unknown_name(key, str(name), registry.names(PARTS[key]), where=f"{key}.name")
+        return Part(name=name, args=args)
+
+    def yaml(self) -> str:
+        """The composed config as text, interpolations unresolved."""
+        return OmegaConf.to_yaml(self._tree)
+
+    def digest(self, *keys: str) -> str:
+        """sha256 over some sections, for provenance."""
+        text = json.dumps({key: self._plain(key) for key in keys}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _plain(self, key: str) -> Any:
+        try:
+            node = OmegaConf.select(self._tree, key)
+            return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+        except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
+            raise _missing(_origin(self._tree, getattr(error, "full_key", None) or key)) from error
+
+
+def compose_config(verb: str, overrides: list[str]) -> Config:
+    """Compose a verb's config.
+
+    Raises:
+        ConfigError: If an override cannot be read, or names an unknown group, name or setting.
+    """
+    chosen, settings = _sorted_overrides(overrides)
+    tree = _hydra(verb, chosen)
+    return Config(_hydra(verb, [*chosen, *[_checked(override, tree) for override in settings]]), overrides)
+
+
+def _sorted_overrides(overrides: list[str]) -> tuple[list[str], list[str]]:
+    known = groups()
+    chosen, settings = [], []
+    for override in overrides:
+        match = _OVERRIDE.fullmatch(override)
+        if not match or match["sign"] == "~":
+            raise ConfigError(
+                f"Cannot read the override {override.split('=')[0]!r}",
+                expected="key=value or group=name",
+                fix="write it without spaces around '=', in quotes if the value has special signs",
+            )
+        if match["key"] in known:
+            _check_group_value(match["key"], match["value"])
+            chosen.append(f"{match['key']}={match['value']}")
+        else:
+            settings.append(override)
+    return chosen, settings
+
+
+def _check_group_value(group: str, value: str) -> None:
+    names = group_names(group)
+    if value not in names and not (value == "null" and group in OPTIONAL_GROUPS):
+        raise unknown_name(group, value, names, where=f"configs/{group}/")
+
+
+def _checked(override: str, tree: DictConfig) -> str:
+    match = _OVERRIDE.fullmatch(override)
+    assert match is not None
+    key = match["key"]
+    room = PARTS.get(key.split(".")[0])
+    if room and key.count(".") >= 1:
+        return f"++{key}={match['value']}"
+    if key not in _flat_keys(tree):
+        raise unknown_name("setting", key, [*_flat_keys(tree), *groups()], where="overrides")
+    return f"{key}={match['value']}"
+
+
+def _flat_keys(tree: DictConfig, prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for key in tree:
+        name = f"{prefix}{key}"
+        keys.append(name)
+        node = tree._get_node(key)
+        if isinstance(node, DictConfig) and not node._is_missing() and not node._is_none():
+            keys += _flat_keys(node, f"{name}.")
+    return keys
+
+
+def _hydra(verb: str, overrides: list[str]) -> DictConfig:
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(config_root()), version_base="1.3"):
+            return compose(config_name=verb, overrides=overrides)
+    except HdtError:
+        raise
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(
+            "The config cannot be composed",
+            got=" ".join(str(error).split())[:300],
+            where=f"hdt-fm {verb}",
+            fix=f"see `hdt-fm {verb} --cfg job` and `hdt-fm list`",
+        ) from error
+
+
+def _origin(tree: DictConfig, key: str) -> str:
+    """The setting that a missing value comes from: `cohort.path: ${source}` is missing because `source` is."""
+    raw = OmegaConf.to_container(tree, resolve=False)
+    for part in key.split("."):
+        raw = raw.get(part) if isinstance(raw, dict) else None
+    link = re.fullmatch(r"\$\{([\w.]+)\}", raw) if isinstance(raw, str) else None
+    return _origin(tree, link[1]) if link else key
+
+
+def _missing(key: str) -> ConfigError:
+    return ConfigError(f"The setting {key!r} is required", where=key, fix=f"give it on the command line: {key}=...")
+
+
+def _wrong_value(section: str, error: ValidationError) -> ConfigError:
+    first = error.errors()[0]
+    key = ".".join([section, *[str(part) for part in first["loc"]]])
+    if first["type"] == "extra_forbidden":
+        return ConfigError(f"Unknown setting {key!r}", where=key, fix=f"see the file configs/{section}/ it came from")
+    return ConfigError(f"The setting {key!r} has a wrong value", where=key, expected=first["msg"])

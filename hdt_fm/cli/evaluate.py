@@ -1,0 +1,210 @@
+"""`hdt-fm evaluate`: frozen encoders on people they never saw, every baseline beside, leak audit first."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdt_fm.checkpoint import load
+from hdt_fm.cli.compose import Config
+from hdt_fm.cli.held_out import held_out_fold, people_of_checkpoint, pseudonyms
+from hdt_fm.cli.run import Run, write_text
+from hdt_fm.cli.scratch import scratch_scores
+from hdt_fm.cli.settings import ProtocolSettings
+from hdt_fm.cli.workflow import (
+    People,
+    device_of,
+    embed,
+    hand_made,
+    new_model,
+    open_shards,
+    prepare_machine,
+    train_encoder,
+)
+from hdt_fm.data.shards import ShardFolder
+from hdt_fm.evaluation.audit import Pretraining
+from hdt_fm.evaluation.classification import classification
+from hdt_fm.evaluation.folds import Fold, grouped_folds
+from hdt_fm.evaluation.hand_features import spectral_peak_rate
+from hdt_fm.evaluation.regression import regression
+from hdt_fm.evaluation.retrieval import Part, retrieval
+from hdt_fm.report.tables import flat_rows, markdown
+from hdt_fm.schema.embedding import EmbeddingTable
+from hdt_fm.schema.errors import ConfigError
+from hdt_fm.schema.result import Result, RunRecord
+
+NOBODY = np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the protocols compare: one entry a fold in `tables`, `random` and `pretrained_on`."""
+
+    folds: Sequence[Fold]
+    tables: Sequence[EmbeddingTable]
+    random: Sequence[EmbeddingTable]
+    pretrained_on: Sequence[frozenset[str]] | None
+
+
+def run(run: Run) -> RunRecord:
+    """Make the tables, score them, and leave `table.md` and `rows.json`."""
+    config = run.config
+    prepare_machine(config)
+    protocol = config.section("protocol", ProtocolSettings)
+    folder = open_shards(config)
+    evidence = _held_out(run, folder) if protocol.people == "held_out" else _per_fold(run, folder, protocol)
+    table = evidence.tables[0]
+    hand, names = hand_made(folder, table, run.progress("evaluate"))
+    scratch = scratch_scores(run, folder, table, evidence.folds)
+    task = _task(evidence, folder, protocol, (hand, names), scratch, int(config.value("seed")))
+    parts = [
+        Part(table, random, _pseudonyms(table, fold.test))
+        for table, random, fold in zip(evidence.tables, evidence.random, evidence.folds, strict=True)
+    ]
+    found = retrieval(parts, pools=(protocol.max_pool,), seed=int(config.value("seed")), draws=protocol.draws)
+    results = (task, found)
+    text = "\n\n".join(markdown(result) for result in results)
+    write_text(run.folder / "table.md", text + "\n")
+    write_text(run.folder / "rows.json", json.dumps(flat_rows(results), indent=1) + "\n")
+    return run.finish(
+        outputs={"table": run.folder / "table.md", "rows": run.folder / "rows.json"},
+        following=(f"hdt-fm embed {config.chosen}", f"hdt-fm publish {config.chosen}"),
+        summary=_headline(task),
+        results=results,
+        provenance={"shards": folder.digest, "encoder": table.model_digest},
+    )
+
+
+def plan(config: Config) -> dict[str, Any]:
+    """Check shards, label and folds."""
+    protocol = config.section("protocol", ProtocolSettings)
+    folder = open_shards(config)
+    labels = [column.name for column in folder.header.labels]
+    if protocol.label not in labels:
+        raise ConfigError(f"The shards have no label {protocol.label!r}", expected=f"one of: {', '.join(labels)}")
+    known = ~np.isnan(folder.labels[protocol.label])
+    return {
+        "protocol": f"{protocol.kind} of {protocol.label}, people {protocol.people}",
+        "windows with the label": f"{int(known.sum())} of {folder.windows}",
+        "people with the label": len(np.unique(folder.subject_rows[known])),
+        "encoders to pretrain": protocol.folds if protocol.people == "per_fold" else 0,
+    }
+
+
+def _held_out(run: Run, folder: ShardFolder) -> Evidence:
+    """One fold: people of the pretraining against those that it was kept from."""
+    config = run.config
+    checkpoint = Path(config.value("checkpoint"))
+    people = people_of_checkpoint(checkpoint)
+    table = embed(config, load(checkpoint, device=device_of(config)), folder, run.progress("embed"))
+    fold = held_out_fold(table, people)
+    seed = int(config.value("seed")) + 1
+    untrained = embed(config, new_model(config, folder, np.unique(table.subject[fold.train]), seed=seed), folder)
+    return Evidence([fold], [table], [untrained], [pseudonyms(people)])
+
+
+def _per_fold(run: Run, folder: ShardFolder, protocol: ProtocolSettings) -> Evidence:
+    """Folds over everyone; for each, an encoder pretrained without its test people."""
+    config = run.config
+    seed = int(config.value("seed"))
+    order = np.lexsort((folder.t0_ns, folder.subject_rows))
+    subject = folder.subject_rows[order].astype(np.int64)
+    names = sorted({row.group for row in folder.manifest.subjects})
+    group = np.array([names.index(row.group) for row in folder.manifest.subjects])[subject]
+    folds = grouped_folds(group, protocol.folds, seed)
+    tables, random, saw = [], [], []
+    for number, fold in enumerate(folds, start=1):
+        train = np.unique(subject[fold.train])
+        home = run.folder / "folds" / str(number)
+        report = run.progress(f"fold {number} of {len(folds)}: pretrain")
+        model, _ = train_encoder(config, folder, People(train, NOBODY, NOBODY), home, progress=report, say=run.say)
+        tables.append(embed(config, model, folder))
+        random.append(embed(config, new_model(config, folder, train, seed=seed + 1), folder))
+        saw.append(frozenset(folder.manifest.subjects[row].subject for row in train))
+    return Evidence(folds, tables, random, saw)
+
+
+def _task(
+    evidence: Evidence,
+    folder: ShardFolder,
+    protocol: ProtocolSettings,
+    hand: tuple[NDArray[np.float64], tuple[str, ...]],
+    scratch: NDArray[np.float64],
+    seed: int,
+) -> Result:
+    tables = [_only(table, protocol.only) for table in evidence.tables]
+    random = [_only(table, protocol.only) for table in evidence.random]
+    kept = [k for k, name in enumerate(hand[1]) if protocol.only in (None, name.split(".")[0])]
+    shared: dict[str, Any] = {
+        "table": tables[0],
+        "label": protocol.label,
+        "hand": (hand[0][:, kept], tuple(hand[1][k] for k in kept)),
+        "folds": evidence.folds,
+        "extra_tables": {"random encoder": random if len(random) > 1 else random[0]},
+        "predictions": {"trained from scratch": scratch},
+        "fold_tables": tables if len(tables) > 1 else None,
+        "pretraining": Pretraining(tuple(evidence.pretrained_on)) if evidence.pretrained_on else None,
+        "personal": ("nothing", "own session", "own start"),
+        "seed": seed,
+        "draws": protocol.draws,
+    }
+    if protocol.kind == "classification":
+        return classification(**shared)
+    estimates = {"spectral peak": _estimate(folder, tables[0], protocol)} if protocol.estimate else {}
+    return regression(**{**shared, "personal": ("nothing",)}, estimates=estimates)
+
+
+def _only(table: EmbeddingTable, modality: str | None) -> EmbeddingTable:
+    """The table with one modality alone."""
+    if modality is None:
+        return table
+    if modality not in table.modalities:
+        raise ConfigError(
+            f"The table has no modality {modality!r}", where="protocol.only", expected=", ".join(table.modalities)
+        )
+    k = [table.modalities.index(modality)]
+    return replace(
+        table,
+        modalities=(modality,),
+        embeddings=table.embeddings[:, k],
+        projections=table.projections[:, k],
+        present=table.present[:, k],
+    )
+
+
+def _estimate(folder: ShardFolder, table: EmbeddingTable, protocol: ProtocolSettings) -> NDArray[np.float64]:
+    """Rate per minute of the strongest rhythm of a modality, in the table's order."""
+    band = protocol.estimate
+    assert band is not None
+    place = {int(window): row for row, window in enumerate(folder.window_ids)}
+    found = np.full(len(table), np.nan)
+    rows = np.array([place[int(window)] for window in table.window_id])
+    for start in range(0, len(rows), 512):
+        batch = folder.gather(rows[start : start + 512])
+        signal = batch.signals.get(band.modality)
+        if signal is None:
+            continue
+        rate = spectral_peak_rate(
+            signal.values.numpy()[:, 0], signal.observed.numpy(), signal.sampling_rate_hz, band.low_hz, band.high_hz
+        )
+        found[start : start + 512] = np.where(batch.column(band.modality).numpy(), rate, np.nan)
+    return found
+
+
+def _pseudonyms(table: EmbeddingTable, rows: NDArray[np.int64]) -> tuple[str, ...]:
+    return tuple(table.subjects[row] for row in np.unique(table.subject[rows]))
+
+
+def _headline(result: Result) -> dict[str, Any]:
+    what = next(row.what for row in result.rows)
+    metric = next(row.metric for row in result.rows if row.what == what)
+    rows = [row for row in result.rows if (row.what, row.metric) == (what, metric)]
+    return {f"{metric}, {row.model}": _with_interval(row.value, row.low, row.high) for row in rows}
+
+
+def _with_interval(value: float, low: float | None, high: float | None) -> str:
+    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"

@@ -1,0 +1,40 @@
+"""`hdt-fm list [GROUP]`: every name a config may use, with the first comment line of its file."""
+
+import json
+
+from hdt_fm.cli.config_files import config_root, group_names, groups, summary_of
+from hdt_fm.cli.main import EXIT_OK, Options
+from hdt_fm.schema.errors import unknown_name
+from hdt_fm.schema.modalities import MODALITIES
+
+
+def run(options: Options, arguments: list[str]) -> int:
+    """Print the names of one group, or of all."""
+    known = [*groups(), "modality"]
+    if options.help:
+        print(f"usage: hdt-fm list [{' | '.join(known)}] [--json]")
+        return EXIT_OK
+    # `encoders` and `encoder` are the same question.
+    chosen = [_singular(word, known) for word in arguments] or known
+    tables = {group: _names(group) for group in chosen}
+    if options.json:
+        print(json.dumps(tables))
+        return EXIT_OK
+    for group, names in tables.items():
+        print(f"{group}:")
+        for name, summary in names.items():
+            print(f"  {name:<20} {summary}")
+    return EXIT_OK
+
+
+def _singular(word: str, known: list[str]) -> str:
+    for candidate in (word, word.removesuffix("s"), word.removesuffix("ies") + "y"):
+        if candidate in known:
+            return candidate
+    raise unknown_name("group", word, known)
+
+
+def _names(group: str) -> dict[str, str]:
+    if group == "modality":
+        return {name: f"{entry.label}, {entry.unit}" for name, entry in MODALITIES.items()}
+    return {name: summary_of(config_root() / group / f"{name}.yaml") for name in group_names(group)}

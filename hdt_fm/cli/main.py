@@ -1,0 +1,154 @@
+"""`hdt-fm VERB [options] [overrides]`: finds the verb and calls it. Imports nothing heavy before a verb runs."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+import hdt_fm
+from hdt_fm.schema.errors import HdtError, unknown_name
+
+EXIT_OK, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One word of the command line. `configured` verbs take Hydra overrides and leave a run folder."""
+
+    name: str
+    summary: str
+    configured: bool = True
+    example: str = ""
+
+
+VERBS = {
+    verb.name: verb
+    for verb in (
+        Verb("doctor", "check this machine: versions, cores, memory, GPU, keys", False),
+        Verb(
+            "list", "names known to configs: cohorts, encoders, heads, experiments, ...", False, "hdt-fm list encoders"
+        ),
+        Verb("inspect", "what a recording or folder holds: format, rates, units, gaps", False, "hdt-fm inspect PATH"),
+        Verb("shard", "recordings -> windows in webdataset shards", True, "hdt-fm shard experiment=stress_predict"),
+        Verb("pretrain", "shards -> encoder, by cross-modal contrast", True, "hdt-fm pretrain experiment=demo"),
+        Verb("embed", "shards + encoder -> cached embeddings", True, "hdt-fm embed experiment=demo"),
+        Verb(
+            "evaluate",
+            "frozen encoder by subject-disjoint folds, baselines beside",
+            True,
+            "hdt-fm evaluate experiment=demo",
+        ),
+        Verb("finetune", "train a head on cached embeddings", True, "hdt-fm finetune experiment=demo head=forecast"),
+        Verb("explain", "attribution report that leads with its reliability", True, "hdt-fm explain experiment=demo"),
+        Verb(
+            "publish", "checkpoint folder with card, checked, ready to hand out", True, "hdt-fm publish experiment=demo"
+        ),
+        Verb("demo", "the whole path on a simulated cohort", True, "hdt-fm demo"),
+    )
+}
+
+OPTIONS = """Options (before or after the overrides):
+  --help           this text, or the settings of a verb
+  --cfg job        print the composed config and stop
+  --dry-run        compose, check the data, build everything, run one batch, estimate time and memory
+  --json           print the run's result.json at the end, and nothing else on standard output
+  --version        print the version
+
+Overrides are Hydra's: key=value, group=name (e.g. experiment=stress_predict encoder=resnet training.steps=500).
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Flags of the command line, apart from the overrides."""
+
+    help: bool = False
+    show_config: bool = False
+    dry_run: bool = False
+    json: bool = False
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status (0 done, 2 wrong input, 130 interrupted)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(arguments)
+    except HdtError as error:
+        _print_error(error, as_json="--json" in arguments)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_help())
+        return EXIT_OK
+    if arguments[0] == "--version":
+        print(hdt_fm.__version__)
+        return EXIT_OK
+    name, rest = arguments[0], arguments[1:]
+    if name not in VERBS:
+        raise unknown_name("verb", name, VERBS, where="hdt-fm VERB")
+    options, overrides = _split(rest)
+    verb = VERBS[name]
+    if not verb.configured:
+        return import_module(f"hdt_fm.cli.{name}").run(options, overrides)
+    if options.help:
+        print(import_module("hdt_fm.cli.verb_help").verb_help(name))
+        return EXIT_OK
+    return import_module("hdt_fm.cli.run").run_verb(name, options, overrides)
+
+
+def _split(arguments: list[str]) -> tuple[Options, list[str]]:
+    flags: dict[str, bool] = {}
+    overrides: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word in ("-h", "--help"):
+            flags["help"] = True
+        elif word == "--dry-run":
+            flags["dry_run"] = True
+        elif word == "--json":
+            flags["json"] = True
+        elif word in ("--cfg", "-c", "--cfg=job"):
+            what = "job" if word == "--cfg=job" else next(words, None)
+            if what != "job":
+                raise unknown_name("value of --cfg", str(what), ["job"])
+            flags["show_config"] = True
+        elif word.startswith("--to"):
+            target = word.removeprefix("--to").lstrip("=") or next(words, "")
+            overrides.append(f"to={target}")
+        elif word.startswith("-"):
+            raise unknown_name("option", word, ["--help", "--cfg", "--dry-run", "--json", "--to"])
+        else:
+            overrides.append(word)
+    return Options(**flags), overrides
+
+
+def _help() -> str:
+    lines = [
+        "hdt-fm: foundation models of the human body from wearables",
+        "",
+        "usage: hdt-fm VERB [options] [overrides]",
+        "",
+        "Verbs:",
+        *[f"  {verb.name:<9} {verb.summary}" for verb in VERBS.values()],
+        "",
+        OPTIONS,
+        "Start with `hdt-fm demo`; `hdt-fm VERB --help` shows a verb's settings.",
+    ]
+    return "\n".join(lines)
+
+
+def _print_error(error: HdtError, *, as_json: bool) -> None:
+    if as_json:
+        keys = ("problem", "expected", "got", "where", "fix")
+        print(json.dumps({"error": type(error).__name__, **{key: getattr(error, key) for key in keys}}))
+    print(f"error: {error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

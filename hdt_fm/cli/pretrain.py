@@ -1,0 +1,94 @@
+"""`hdt-fm pretrain`: shards -> encoder. Started again after a stop, it goes on where it was."""
+
+import json
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+from hdt_fm.checkpoint import model_digest
+from hdt_fm.cli.compose import Config
+from hdt_fm.cli.held_out import PARTS, PEOPLE_NAME
+from hdt_fm.cli.run import Run, write_text
+from hdt_fm.cli.settings import TrainingSettings
+from hdt_fm.cli.workflow import (
+    changes,
+    new_loss,
+    new_model,
+    open_shards,
+    people_of,
+    prepare_machine,
+    train_encoder,
+)
+from hdt_fm.data.datamodule import ShardDataModule
+from hdt_fm.schema.result import RunRecord
+
+
+def run(run: Run) -> RunRecord:
+    """Pretrain to the last step and leave the checkpoint folder."""
+    config = run.config
+    prepare_machine(config)
+    folder = open_shards(config)
+    people = people_of(config, folder)
+    # Whom the encoder sees is written before it sees anyone: evaluation refuses an encoder without this list.
+    write_people(run.folder, folder, people)
+    model, outcome = train_encoder(config, folder, people, run.folder, progress=run.progress("pretrain"), say=run.say)
+    outputs = {"metrics": run.folder / "metrics.csv"}
+    if outcome.checkpoint:
+        outputs["checkpoint"] = outcome.checkpoint
+    return run.finish(
+        outputs=outputs,
+        following=(f"hdt-fm evaluate {config.chosen}", f"hdt-fm embed {config.chosen}")
+        if outcome.finished
+        else (f"hdt-fm pretrain {config.chosen}",),
+        summary={
+            "steps": outcome.steps,
+            "people in training": len(people.train),
+            "parameters": sum(weight.numel() for weight in model.parameters()),
+            "windows/s": round(outcome.windows / outcome.seconds, 1) if outcome.seconds else None,
+            **{name: round(value, 4) for name, value in outcome.metrics.items() if name in ("train/loss", "val/loss")},
+            "resumed from step": outcome.resumed_from,
+            "stopped by": outcome.stopped_by,
+        },
+        provenance={
+            "config": config.digest("encoder", "projection", "loss", "training", "split"),
+            "shards": folder.digest,
+            "model": model_digest(model),
+        },
+    )
+
+
+def write_people(folder: Path, shards: Any, people: Any) -> None:
+    """Pseudonyms by part; stays in the run folder and is never published."""
+    subjects = shards.manifest.subjects
+    parts = {name: [subjects[row].subject for row in getattr(people, name)] for name in PARTS}
+    write_text(folder / PEOPLE_NAME, json.dumps(parts, indent=1) + "\n")
+
+
+def plan(config: Config) -> dict[str, Any]:
+    """Build everything, run three batches, and say what the whole would take."""
+    prepare_machine(config)
+    training = config.section("training", TrainingSettings)
+    folder = open_shards(config)
+    people = people_of(config, folder)
+    model, loss = new_model(config, folder, people.train), new_loss(config)
+    data = ShardDataModule(folder=folder, train_subjects=people.train, batch_size=training.batch_size, seed=0)
+    stream, (augment, drop) = data.train_dataloader(), changes(config)
+    times = []
+    for step in range(3):
+        start = time.monotonic()
+        batch = drop(augment(stream.batch(step), step), step)
+        report = loss(model.project(model.embed(batch)), batch)
+        report.value.backward()
+        times.append(time.monotonic() - start)
+    seconds = min(times)
+    return {
+        "people (train, validation, test)": f"{len(people.train)}, {len(people.validation)}, {len(people.test)}",
+        "training windows": len(data.train_positions),
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "loss of the first batches": round(report.value.item(), 4),
+        "seconds a step": round(seconds, 3),
+        "estimated minutes": round(seconds * training.steps / 60, 1),
+        "peak memory GB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+        "passes over the data": round(training.steps * training.batch_size / max(len(data.train_positions), 1), 1),
+    }

@@ -1,0 +1,106 @@
+"""Runs one configured verb: compose, check, call, and leave `config.yaml` and `result.json` behind."""
+
+import json
+import os
+import platform
+import sys
+import time
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import hdt_fm
+from hdt_fm.cli.compose import Config, compose_config
+from hdt_fm.cli.main import EXIT_OK, Options
+from hdt_fm.cli.progress import Report, reporter
+from hdt_fm.schema.result import Result, RunRecord
+
+
+@dataclass
+class Run:
+    """What a verb works in: its folder, and ways to tell the user something."""
+
+    verb: str
+    config: Config
+    folder: Path
+    started: float = field(default_factory=time.monotonic)
+
+    def progress(self, what: str) -> Report:
+        """A progress reporter for one task of this verb."""
+        return reporter(what)
+
+    def say(self, line: str) -> None:
+        """One plain line for the user."""
+        print(line, file=sys.stderr, flush=True)
+
+    def finish(
+        self,
+        *,
+        outputs: dict[str, Path],
+        following: tuple[str, ...] = (),
+        summary: dict[str, Any] | None = None,
+        results: tuple[Result, ...] = (),
+        provenance: dict[str, Any] | None = None,
+    ) -> RunRecord:
+        """Write `result.json` and return it."""
+        record = RunRecord(
+            verb=self.verb,
+            name=str(self.config.value("name")),
+            outputs={name: os.path.relpath(path, self.folder) for name, path in outputs.items()},
+            next=following,
+            seconds=round(time.monotonic() - self.started, 3),
+            summary=summary or {},
+            provenance={**_versions(), "seed": self.config.value("seed"), **(provenance or {})},
+            results=results,
+        )
+        write_text(self.folder / "result.json", record.model_dump_json(indent=1) + "\n")
+        return record
+
+
+def run_verb(name: str, options: Options, overrides: list[str]) -> int:
+    """Run a verb from the command line."""
+    config = compose_config(name, overrides)
+    if options.show_config:
+        print(config.yaml(), end="")
+        return EXIT_OK
+    module = import_module(f"hdt_fm.cli.{name}")
+    if options.dry_run:
+        plan = module.plan(config)
+        print(json.dumps(plan) if options.json else "\n".join(f"{key:<28} {value}" for key, value in plan.items()))
+        return EXIT_OK
+    record = call(name, config)
+    print(record.model_dump_json(indent=1) if options.json else ending(record, _folder(name, config)))
+    return EXIT_OK
+
+
+def call(name: str, config: Config) -> RunRecord:
+    """Run a verb on a composed config, in its own run folder (scripts and `demo` use this)."""
+    folder = _folder(name, config)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "config.yaml", config.yaml())
+    return import_module(f"hdt_fm.cli.{name}").run(Run(name, config, folder))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole file or nothing."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def _folder(name: str, config: Config) -> Path:
+    return Path(config.value("root")) / name
+
+
+def _versions() -> dict[str, str]:
+    return {"hdt_fm": hdt_fm.__version__, "python": platform.python_version()}
+
+
+def ending(record: RunRecord, folder: Path) -> str:
+    lines = [f"{record.verb}: done in {record.seconds:.1f} s"]
+    lines += [f"  {key}: {value}" for key, value in record.summary.items()]
+    lines += [f"  {name} -> {os.path.normpath(folder / path)}" for name, path in record.outputs.items()]
+    lines += [f"  result -> {folder / 'result.json'}"]
+    lines += [f"next: {command}" for command in record.next]
+    return "\n".join(lines)

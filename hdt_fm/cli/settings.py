@@ -1,0 +1,114 @@
+"""The kinds of a verb's settings. Values stand in configs/; what they may be stands here."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from hdt_fm.schema.preparation import Plain
+
+
+class ShardSettings(Plain):
+    encoding: Literal["i16", "f32"]
+    block_windows: int = Field(ge=1)
+    shard_mb: float = Field(gt=0)
+    on_error: Literal["quarantine", "strict"]
+    consent: str | None
+
+
+class SplitSettings(Plain):
+    test: float = Field(ge=0, lt=1)
+    validation: float = Field(ge=0, lt=1)
+
+    @property
+    def fractions(self) -> dict[str, float]:
+        """Shares by name; what is left trains. A share of zero makes no part."""
+        parts = {"test": self.test, "validation": self.validation, "train": 1 - self.test - self.validation}
+        return {name: share for name, share in parts.items() if share > 0}
+
+
+class AugmentSettings(Plain):
+    amplitude: float = Field(ge=0)
+    noise: float = Field(ge=0)
+    time_mask: float = Field(ge=0, lt=1)
+
+
+class TrainingSettings(Plain):
+    steps: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    warmup_steps: int = Field(ge=0)
+    clip_norm: float = Field(gt=0)
+    precision: Literal["32-true", "bf16-mixed"]
+    checkpoint_every: int = Field(ge=1)
+    val_every: int = Field(ge=1)
+    modality_dropout: float = Field(ge=0, lt=1)
+    augment: AugmentSettings
+    resume: str
+
+
+class LoggerSettings(Plain):
+    tensorboard: bool
+    wandb: Literal["disabled", "offline", "online"]
+    wandb_project: str
+
+
+class EmbedSettings(Plain):
+    batch_size: int = Field(ge=1)
+
+
+class Estimate(Plain):
+    """A closed-form estimate beside the models: the strongest rhythm of a modality in a band."""
+
+    modality: str
+    low_hz: float = Field(gt=0)
+    high_hz: float = Field(gt=0)
+
+
+class ProtocolSettings(Plain):
+    kind: Literal["classification", "regression"]
+    label: str
+    folds: int = Field(ge=2)
+    people: Literal["held_out", "per_fold"]
+    draws: int = Field(ge=10)
+    scratch_steps: int = Field(ge=1)
+    personal_baseline_s: float = Field(ge=0)
+    max_pool: int = Field(ge=2)
+    only: str | None = None
+    estimate: Estimate | None = None
+
+
+class FinetuneSettings(Plain):
+    label: str
+    context: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+    early_stop: int | None = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+
+
+class ExplainSettings(Plain):
+    checkpoint: str
+    head: str
+    subject: int = Field(ge=0)
+    windows: int = Field(ge=1)
+    methods: tuple[str, ...]
+    steps: int = Field(ge=2)
+    occlusion_s: float = Field(gt=0)
+    withhold_waveforms: bool
+
+
+class PublishSettings(Plain):
+    checkpoint: str
+    summary: str = Field(min_length=1)
+    licence: str = Field(min_length=1)
+    licence_link: str
+    intended_use: str = Field(min_length=1)
+    out_of_scope: str = Field(min_length=1)
+    limits: tuple[str, ...] = Field(min_length=1)
+    authors: str = Field(min_length=1)
+    citation: str
+    tags: tuple[str, ...]
+    repo_id: str | None
+    private: bool

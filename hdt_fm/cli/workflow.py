@@ -1,0 +1,199 @@
+"""What several verbs need: the parts a config names, built and joined. Rooms get plain arguments from here."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from hdt_fm.checkpoint import Model, build_model
+from hdt_fm.cli.compose import Config
+from hdt_fm.cli.progress import Report
+from hdt_fm.cli.settings import EmbedSettings, LoggerSettings, SplitSettings, TrainingSettings
+from hdt_fm.data.datamodule import ShardDataModule
+from hdt_fm.data.embeddings import compute_embeddings
+from hdt_fm.data.masking import drop_modalities
+from hdt_fm.data.normalize import input_statistics
+from hdt_fm.data.selection import subject_split
+from hdt_fm.data.shards import ShardFolder
+from hdt_fm.data.stream import OrderedBatches
+from hdt_fm.data.views import Augment
+from hdt_fm.evaluation.hand_features import feature_table
+from hdt_fm.schema import registry
+from hdt_fm.schema.batch import Batch, Signal
+from hdt_fm.schema.embedding import EmbeddingTable
+from hdt_fm.schema.errors import ConfigError
+from hdt_fm.schema.manifest import ModelConfig, Part, Preprocess
+from hdt_fm.training.pretrain import Change, PretrainOutcome, pretrain
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class People:
+    """Rows of the manifest's subject table: who trains, who monitors, who is kept for the test."""
+
+    train: Rows
+    validation: Rows
+    test: Rows
+
+
+def prepare_machine(config: Config) -> None:
+    """Thread count of this process."""
+    threads = int(config.value("threads"))
+    if threads > 0:
+        torch.set_num_threads(threads)
+
+
+def device_of(config: Config) -> str:
+    """`cpu` or `cuda`; `auto` takes the GPU when there is one."""
+    asked = str(config.value("device"))
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if asked not in ("cpu", "cuda") or (asked == "cuda" and not torch.cuda.is_available()):
+        raise ConfigError(
+            f"The device {asked!r} cannot be used",
+            where="device",
+            expected="auto, cpu, or cuda where there is a GPU",
+            fix="device=auto",
+        )
+    return asked
+
+
+def open_shards(config: Config) -> ShardFolder:
+    """The run's shard folder."""
+    return ShardFolder.open(Path(config.value("shards")))
+
+
+def people_of(config: Config, folder: ShardFolder) -> People:
+    """The split by person that the config and its seed fix."""
+    fractions = config.section("split", SplitSettings).fractions
+    parts = subject_split(folder.manifest, fractions=fractions, seed=int(config.value("seed")))
+    nobody = np.zeros(0, dtype=np.int64)
+    return People(parts["train"], parts.get("validation", nobody), parts.get("test", nobody))
+
+
+def preprocess_of(folder: ShardFolder) -> Preprocess:
+    """The signal contract of models trained on these shards."""
+    return Preprocess(preparation=folder.manifest.preparation, modalities=folder.header.modalities)
+
+
+def new_model(config: Config, folder: ShardFolder, train: Rows, *, seed: int | None = None) -> Model:
+    """A model with fresh weights whose input scale comes from the training people only."""
+    encoder, projection = config.part("encoder"), config.part("projection")
+    args = dict(encoder.args)
+    per_modality = args.pop("per_modality", {})
+    own_seed = int(config.value("seed"))
+    plain = ModelConfig(
+        modalities=folder.header.modalities,
+        encoder=Part(name=encoder.name, args=args),
+        per_modality={name: value for name, value in per_modality.items() if name in folder.modalities},
+        projection=projection,
+        statistics=input_statistics(folder, train, seed=own_seed),
+        window_s=folder.header.window_s,
+    )
+    return build_model(plain, seed=own_seed if seed is None else seed)
+
+
+def new_loss(config: Config) -> nn.Module:
+    """The contrastive loss that the config names."""
+    part = config.part("loss")
+    return registry.build("losses", part.name, part.args)
+
+
+def changes(config: Config) -> tuple[Change, Change]:
+    """Augmentation and modality dropout, each a function of (batch, step) alone, so that a resume repeats them."""
+    training, seed = config.section("training", TrainingSettings), int(config.value("seed"))
+    augment = Augment(seed, **training.augment.model_dump())
+
+    def drop(batch: Batch, step: int) -> Batch:
+        word = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]
+        generator = torch.Generator().manual_seed(int(word) >> 1)
+        return drop_modalities(batch, probability=training.modality_dropout, generator=generator)
+
+    return augment.apply, drop
+
+
+def train_encoder(
+    config: Config, folder: ShardFolder, people: People, run_dir: Path, *, progress: Report, say: Any
+) -> tuple[Model, PretrainOutcome]:
+    """Pretrain on some people of a folder, or go on with it; the model ends in `run_dir/checkpoint`."""
+    training = config.section("training", TrainingSettings)
+    logger = config.section("logger", LoggerSettings)
+    model = new_model(config, folder, people.train)
+    augment, drop = changes(config)
+    outcome = pretrain(
+        model=model,
+        loss=new_loss(config),
+        datamodule=ShardDataModule(
+            folder=folder,
+            train_subjects=people.train,
+            val_subjects=people.validation,
+            batch_size=training.batch_size,
+            seed=int(config.value("seed")),
+        ),
+        preprocess=preprocess_of(folder),
+        run_dir=run_dir,
+        val_every=training.val_every if len(people.validation) else 0,
+        augment=augment,
+        drop=drop,
+        accelerator="gpu" if device_of(config) == "cuda" else "cpu",
+        progress=progress,
+        say=say,
+        seed=int(config.value("seed")),
+        **training.model_dump(exclude={"batch_size", "modality_dropout", "augment", "val_every"}),
+        **logger.model_dump(),
+    )
+    return model.to(device_of(config)), outcome
+
+
+def embed(config: Config, model: Model, folder: ShardFolder, progress: Report | None = None) -> EmbeddingTable:
+    """Embeddings of every window of the folder."""
+    device = device_of(config)
+    size = config.section("embed", EmbedSettings).batch_size
+    return compute_embeddings(model.to(device), folder, batch_size=size, device=device, progress=progress)
+
+
+def hand_made(
+    folder: ShardFolder, table: EmbeddingTable, progress: Report
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Hand-made features of the table's windows, in its order."""
+    rates = {column.name: column.sampling_rate_hz for column in folder.header.modalities}
+    parts, ids, names = [], [], ()
+    batches = OrderedBatches(folder, np.arange(folder.windows), batch_size=512)
+    for number, batch in enumerate(batches):
+        values = {name: signal.values.numpy() for name, signal in complete(batch, folder).items()}
+        observed = {name: signal.observed.numpy() for name, signal in complete(batch, folder).items()}
+        features, names = feature_table(values, observed, batch.present.numpy(), rates)
+        parts.append(features)
+        ids.append(batch.window_id.numpy())
+        progress(number + 1, len(batches), "hand-made features")
+    place = {int(window): row for row, window in enumerate(np.concatenate(ids))}
+    order = [place[int(window)] for window in table.window_id]
+    return np.concatenate(parts)[order], names
+
+
+def complete(batch: Batch, folder: ShardFolder) -> dict[str, Signal]:
+    """Signals in the order of the header; one that the whole batch lacks comes as zeros, unobserved."""
+    signals = {}
+    for column in folder.header.modalities:
+        absent = Signal(
+            torch.zeros(len(batch), column.channels, column.samples),
+            torch.zeros(len(batch), column.samples, dtype=torch.bool),
+            column.sampling_rate_hz,
+        )
+        signals[column.name] = batch.signals.get(column.name, absent)
+    return signals
+
+
+def endless(folder: ShardFolder, positions: NDArray[np.int64], size: int, seed: int) -> Iterator[Batch]:
+    """Batches of shuffled positions, pass after pass; for small supervised runs."""
+    generator = np.random.default_rng(seed)
+    while True:
+        order = generator.permutation(positions)
+        for start in range(0, max(len(order) - size, 0) + 1, size):
+            yield folder.gather(np.sort(order[start : start + size]))

@@ -1,0 +1,151 @@
+"""Frozen-encoder outputs of a whole shard folder: made once, kept on disk, read by heads in a moment."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
+from torch import nn
+
+from hdt_fm.data.shards import ShardFolder
+from hdt_fm.data.stream import OrderedBatches
+from hdt_fm.schema.embedding import EmbeddingTable
+from hdt_fm.schema.errors import CorruptShardError, ShardError
+from hdt_fm.schema.protocols import Embeddings
+from hdt_fm.schema.shard import LabelColumn
+
+TABLE_VERSION = 1
+ARRAYS_NAME = "embeddings.safetensors"
+TABLE_NAME = "table.json"
+_ARRAYS = ("embeddings", "projections", "present", "subject", "group", "time_s", "window_id")
+_PLAIN = ("window_s", "hop_s", "model_digest", "data_digest")
+
+
+def model_digest(model: nn.Module) -> str:
+    """SHA-256 over names, shapes and bytes of all tensors of a model."""
+    state = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        flat = rearrange(tensor.detach().cpu().contiguous(), "... -> (...)").view(torch.uint8)
+        state.update(f"{name}\x1f{tensor.dtype}{tuple(tensor.shape)}".encode() + flat.numpy().tobytes())
+    return state.hexdigest()
+
+
+@torch.no_grad()
+def compute_embeddings(
+    model: Any,
+    folder: ShardFolder,
+    *,
+    batch_size: int = 256,
+    device: torch.device | str = "cpu",
+    progress: Callable[[int, int, str], None] | None = None,
+) -> EmbeddingTable:
+    """Embed every window of a folder.
+
+    Args:
+        model: A module with `embed(batch)` and `project(embeddings)`, each giving `Embeddings`. It is put into
+            evaluation mode and back.
+        progress: Called with (done, total, what).
+
+    Returns:
+        The table, sorted by (subject, time).
+    """
+    was_training = model.training
+    model.eval()
+    parts: dict[str, list[NDArray]] = {"embeddings": [], "projections": [], "present": []}
+    batches = OrderedBatches(folder, np.arange(folder.windows), batch_size=batch_size)
+    for number, batch in enumerate(batches):
+        embedded: Embeddings = model.embed(batch.to(device))
+        projected: Embeddings = model.project(embedded)
+        parts["embeddings"].append(embedded.values.float().cpu().numpy())
+        parts["projections"].append(projected.values.float().cpu().numpy())
+        parts["present"].append(embedded.present.cpu().numpy())
+        if progress:
+            progress(number + 1, len(batches), "embed")
+    model.train(was_training)
+    order = np.lexsort((folder.t0_ns, folder.subject_rows))
+    arrays = {name: np.concatenate(part)[order] for name, part in parts.items()}
+    subject = folder.subject_rows[order].astype(np.int64)
+    groups = [row.group for row in folder.manifest.subjects]
+    numbers = {group: number for number, group in enumerate(sorted(set(groups)))}
+    return EmbeddingTable(
+        modalities=folder.modalities,
+        embeddings=arrays["embeddings"],
+        projections=arrays["projections"],
+        present=arrays["present"],
+        subject=subject,
+        group=np.array([numbers[group] for group in groups], dtype=np.int64)[subject],
+        time_s=folder.t0_ns[order] / 1e9,
+        window_id=folder.window_ids[order],
+        labels={name: values[order] for name, values in folder.labels.items()},
+        label_columns=folder.header.labels,
+        subjects=tuple(row.subject for row in folder.manifest.subjects),
+        window_s=folder.header.window_s,
+        hop_s=folder.header.hop_s,
+        model_digest=model_digest(model),
+        data_digest=folder.digest,
+    )
+
+
+def save_table(table: EmbeddingTable, folder: Path | str) -> None:
+    """Write the arrays, then `table.json` with their sha256; each by a temporary name and rename."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {name: np.ascontiguousarray(getattr(table, name)) for name in _ARRAYS}
+    arrays |= {f"label.{name}": np.ascontiguousarray(values) for name, values in table.labels.items()}
+    data = save(arrays)
+    facts = {name: getattr(table, name) for name in _PLAIN} | {
+        "version": TABLE_VERSION,
+        "modalities": table.modalities,
+        "subjects": table.subjects,
+        "label_columns": [column.model_dump() for column in table.label_columns],
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    for name, content in ((ARRAYS_NAME, data), (TABLE_NAME, json.dumps(facts, indent=1).encode())):
+        temporary = folder / f"{name}.tmp"
+        temporary.write_bytes(content)
+        os.replace(temporary, folder / name)
+
+
+def load_table(folder: Path | str) -> EmbeddingTable:
+    """Read a table back.
+
+    Raises:
+        ShardError: If there is no table, or it is of another version.
+        CorruptShardError: If the arrays are not the ones that `table.json` was written for.
+    """
+    folder = Path(folder)
+    try:
+        facts = json.loads((folder / TABLE_NAME).read_bytes())
+        data = (folder / ARRAYS_NAME).read_bytes()
+    except (OSError, ValueError) as error:
+        raise ShardError(
+            "There is no embedding table that can be read",
+            where=folder.name,
+            expected=f"{TABLE_NAME} and {ARRAYS_NAME}",
+            got=type(error).__name__,
+            fix="make it with `hdt-fm embed`",
+        ) from None
+    if not isinstance(facts, dict) or facts.get("version") != TABLE_VERSION:
+        raise ShardError("The embedding table is of another version", where=folder.name, expected=str(TABLE_VERSION))
+    if hashlib.sha256(data).hexdigest() != facts.get("sha256"):
+        raise CorruptShardError(
+            "The arrays of an embedding table differ from what was written",
+            where=f"{folder.name}/{ARRAYS_NAME}",
+            fix="make it again with `hdt-fm embed`",
+        )
+    arrays = load(data)
+    fields: dict[str, Any] = {name: arrays[name] for name in _ARRAYS} | {name: facts[name] for name in _PLAIN}
+    return EmbeddingTable(
+        **fields,
+        modalities=tuple(facts["modalities"]),
+        subjects=tuple(facts["subjects"]),
+        labels={name.removeprefix("label."): arrays[name] for name in arrays if name.startswith("label.")},
+        label_columns=tuple(LabelColumn.model_validate(column) for column in facts["label_columns"]),
+    )

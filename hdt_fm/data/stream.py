@@ -1,0 +1,136 @@
+"""The endless, resumable stream of training batches."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+from torch.utils.data import IterableDataset
+
+from hdt_fm.data.sampling import ShardOrder
+from hdt_fm.data.shards import ShardFolder
+from hdt_fm.schema.batch import Batch
+from hdt_fm.schema.errors import CheckpointError, ConfigError
+
+
+class WindowStream(IterableDataset[Batch]):
+    """Batches in the order of (seed, epoch, position); an epoch's end lies inside a batch where it falls there.
+
+    Batch g holds places g * batch_size to (g + 1) * batch_size of the endless order, so no window is left out and
+    the whole state is a few numbers. It is its own loader: Lightning saves and restores its state. A batch counts
+    as consumed when its step has finished, by the counter given to `follow`; without one, when it was handed out.
+
+    Args:
+        positions: Windows to draw from.
+        batch_size: Global batch, over all ranks.
+        batches: Stop before this global batch; None goes on for ever.
+        rank, world: This process takes its equal slice of every batch.
+
+    Raises:
+        ConfigError: If `batch_size` cannot be divided by `world`.
+        ShardError: If there is no window to draw from.
+    """
+
+    def __init__(
+        self,
+        folder: ShardFolder,
+        positions: NDArray[np.int64],
+        *,
+        batch_size: int,
+        seed: int,
+        pool_blocks: int = 8,
+        batches: int | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if batch_size < 1 or batch_size % world:
+            raise ConfigError(
+                "The global batch cannot be divided among the processes",
+                where="batch_size",
+                expected=f"a positive multiple of {world}",
+                got=str(batch_size),
+            )
+        chosen = np.zeros(folder.windows, dtype=np.bool_)
+        chosen[positions] = True
+        self.order = ShardOrder([block[chosen[block]] for block in folder.blocks()], seed, pool_blocks)
+        self.folder, self.batch_size, self.batches = folder, batch_size, batches
+        self._slice = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
+        self._windows = f"{xxhash.xxh3_64_intdigest(np.packbits(chosen).tobytes()):016x}"
+        self._finished: Callable[[], int] | None = None
+        self._start = self._given = self._base = 0
+
+    def follow(self, finished: Callable[[], int]) -> None:
+        """Count consumption by a rising counter of finished steps, e.g. a trainer's: it may prefetch."""
+        self._start, self._given, self._finished = self.global_batch, 0, finished
+        self._base = finished()
+
+    @property
+    def global_batch(self) -> int:
+        """Number of the next batch that nobody has finished."""
+        return self._start + (self._given if self._finished is None else self._finished() - self._base)
+
+    def batch(self, number: int) -> Batch:
+        """Batch `number` (this process's slice of it), wherever the stream stands."""
+        positions = self.order.positions(0, number * self.batch_size, self.batch_size)
+        return self.folder.gather(positions[self._slice])
+
+    def __iter__(self) -> Iterator[Batch]:
+        self._start, self._given = self.global_batch, 0
+        self._base = self._finished() if self._finished else 0
+        number = self._start
+        while self.batches is None or number < self.batches:
+            batch = self.batch(number)
+            number += 1
+            self._given += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers and text: where the stream stands and what it draws from."""
+        place = self.global_batch * self.batch_size
+        return self._identity() | {
+            "epoch": place // len(self.order),
+            "position": place % len(self.order),
+            "global_batch": self.global_batch,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the state was taken.
+
+        Raises:
+            CheckpointError: If the state is of another data set, choice of windows, seed or batch size.
+        """
+        for name, mine in self._identity().items():
+            if state.get(name) != mine:
+                raise CheckpointError(
+                    f"The checkpoint's stream does not fit: {name} differs",
+                    where="training data",
+                    expected=str(state.get(name)),
+                    got=str(mine),
+                    fix="resume with the data, split, seed and batch_size that the run began with, or start a new run",
+                )
+        self._start, self._given = int(state["global_batch"]), 0
+        self._base = self._finished() if self._finished else 0
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "manifest": self.folder.digest,
+            "windows": self._windows,
+            "seed": self.order.seed,
+            "pool_blocks": self.order.pool_blocks,
+            "batch_size": self.batch_size,
+        }
+
+
+class OrderedBatches:
+    """The same batches in the same order each time; the last one may be short, so counts are exact."""
+
+    def __init__(self, folder: ShardFolder, positions: NDArray[np.int64], *, batch_size: int) -> None:
+        self.folder, self.positions, self.batch_size = folder, np.asarray(positions), batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.positions) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in range(0, len(self.positions), self.batch_size):
+            yield self.folder.gather(self.positions[start : start + self.batch_size])

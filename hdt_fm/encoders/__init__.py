@@ -1,0 +1,95 @@
+"""Batch -> embeddings: one encoder per modality, and the module that runs them over a batch."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hdt_fm.schema.batch import Batch, Signal
+from hdt_fm.schema.errors import ConfigError, ShapeError
+from hdt_fm.schema.manifest import Part
+from hdt_fm.schema.modalities import modality as look_up_modality
+from hdt_fm.schema.protocols import Embeddings
+from hdt_fm.schema.registry import build
+from hdt_fm.schema.shard import ModalityColumn
+
+
+class ModalityEncoders(nn.Module):
+    """One encoder per modality; each sees only the windows that hold its modality.
+
+    Parameters are named `encoders.<modality>.<...>`, so a weight keeps its name when modalities are added.
+
+    Args:
+        modalities: The signal contract; its order is the order of the embeddings.
+        encoder: Registered name and shared arguments.
+        per_modality: Arguments of one modality, over the shared ones; other known modalities are ignored.
+        statistics: Per modality (center, scale) of the training people, given to its encoder.
+
+    Raises:
+        ConfigError: If statistics are missing or encoders differ in width.
+        UnknownNameError: If `per_modality` names something that is no modality.
+    """
+
+    def __init__(
+        self,
+        modalities: Sequence[ModalityColumn],
+        encoder: Part,
+        per_modality: Mapping[str, Mapping],
+        statistics: Mapping[str, tuple[float, float]],
+    ) -> None:
+        super().__init__()
+        for name in per_modality:
+            look_up_modality(name)
+        self.modalities = tuple(column.name for column in modalities)
+        missing = [name for name in self.modalities if name not in statistics]
+        if missing:
+            raise ConfigError(
+                f"No input statistics for: {', '.join(missing)}",
+                where="statistics",
+                expected="(center, scale) for every modality",
+                fix="compute them from the training people",
+            )
+        self.encoders = nn.ModuleDict()
+        for name in self.modalities:
+            center, scale = statistics[name]
+            args = {"center": center, "scale": scale, **encoder.args, **per_modality.get(name, {})}
+            self.encoders[name] = build("encoders", encoder.name, args)
+        widths: dict[str, Any] = {name: part.width for name, part in self.encoders.items()}
+        if len(set(widths.values())) != 1:
+            raise ConfigError("Encoders differ in width", expected="one width for all modalities", got=str(widths))
+        self.width = int(next(iter(widths.values())))
+
+    def forward(self, batch: Batch) -> Embeddings:
+        """Embeddings in the order of `self.modalities`, in the dtype of the parameters.
+
+        Modalities of the batch that the model does not know are ignored; those that the batch lacks are absent.
+
+        Raises:
+            ShapeError: If batch and model share no modality.
+        """
+        shared = [name for name in self.modalities if name in batch.modalities]
+        if not shared:
+            raise ShapeError(
+                "The batch has none of the model's modalities",
+                expected=f"one of: {', '.join(self.modalities)}",
+                got=", ".join(batch.modalities),
+            )
+        present = torch.zeros(len(batch), len(self.modalities), dtype=torch.bool, device=batch.present.device)
+        for column, name in enumerate(self.modalities):
+            if name in shared and name in batch.signals:
+                present[:, column] = batch.column(name)
+        rows = [self._encode(name, batch.signals.get(name), present[:, k]) for k, name in enumerate(self.modalities)]
+        return Embeddings(values=torch.stack(rows, dim=1), present=present)
+
+    def _encode(self, name: str, signal: Signal | None, here: Tensor) -> Float[Tensor, "batch width"]:
+        dtype = next(self.encoders[name].parameters()).dtype
+        if signal is None or not bool(here.any()):
+            return torch.zeros(len(here), self.width, dtype=dtype, device=here.device)
+        if bool(here.all()):
+            return self.encoders[name](signal.values, signal.observed, signal.sampling_rate_hz).to(dtype)
+        index = here.nonzero().squeeze(1)
+        encoded = self.encoders[name](signal.values[index], signal.observed[index], signal.sampling_rate_hz)
+        zeros = torch.zeros(len(here), self.width, dtype=dtype, device=here.device)
+        return zeros.index_copy(0, index, encoded.to(dtype))

@@ -1,0 +1,48 @@
+"""Models and inputs made worse on purpose: random weights from the head down, and noise too small to see."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hdt_fm.schema.batch import Batch
+
+
+def randomised(model: nn.Module, *, stages: int, generator: torch.Generator) -> Iterator[tuple[str, nn.Module]]:
+    """Copies of a model whose weights become random from the last registered module down, `stages` times.
+
+    Each weight is drawn anew with its own mean and spread, so that sizes stay and structure goes.
+    """
+    twin = deepcopy(model)
+    leaves = [(name, part) for name, part in twin.named_modules() if any(True for _ in part.parameters(recurse=False))]
+    leaves.reverse()
+    groups = [group for group in np.array_split(np.arange(len(leaves)), min(stages, len(leaves))) if len(group)]
+    for group in groups:
+        for k in group:
+            for weight in leaves[k][1].parameters(recurse=False):
+                _redraw(weight, generator)
+        yield f"down to {leaves[group[-1]][0] or 'the whole model'}", twin
+
+
+@torch.no_grad()
+def _redraw(weight: Tensor, generator: torch.Generator) -> None:
+    noise = torch.randn(weight.shape, generator=generator).to(weight)
+    if weight.numel() == 1:
+        weight.copy_(weight.abs() * noise)
+    else:
+        weight.copy_(weight.mean() + weight.std() * noise)
+
+
+def noisy(batch: Batch, *, share: float, generator: torch.Generator) -> Batch:
+    """The batch with Gaussian noise of a share of each channel's own spread on its observed samples."""
+    signals = {}
+    for name, signal in batch.signals.items():
+        seen = signal.observed[:, None]
+        clean = signal.values.masked_fill(~seen, torch.nan).detach()
+        spread = (clean - clean.nanmean(-1, keepdim=True)).square().nanmean(-1, keepdim=True).sqrt().nan_to_num()
+        draw = torch.randn(signal.values.shape, generator=generator).to(signal.values)
+        signals[name] = replace(signal, values=torch.where(seen, signal.values + share * spread * draw, signal.values))
+    return replace(batch, signals=signals)

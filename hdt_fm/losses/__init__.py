@@ -1,0 +1,1 @@
+"""Modules over ops: a loss with its learned parameters and its settings."""

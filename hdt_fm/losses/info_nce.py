@@ -1,0 +1,82 @@
+"""Cross-modal InfoNCE over any subset of modalities per window."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hdt_fm.ops.contrastive import IMPLEMENTATIONS, contrastive_loss
+from hdt_fm.schema.batch import Batch
+from hdt_fm.schema.errors import ConfigError, ShapeError, unknown_name
+from hdt_fm.schema.protocols import Embeddings, LossReport
+
+
+class InfoNce(nn.Module):
+    """Every pair of modalities that a window holds is a positive; other windows are negatives.
+
+    The learned number is the log of the scale. In training it is brought back into [0, log max_logit_scale]
+    before each use (a step that left the range is undone), so its gradient never dies at the edge.
+
+    Args:
+        exclude_within_s: Windows of one person that start so close are not negatives; inf, all of a person; None, off.
+        init_temperature: 1 / logit scale at the start, between 1 / max_logit_scale and 1.
+        max_logit_scale: Upper end of the scale. Larger ones make a few hard negatives drown all others.
+        impl: Implementation of the op, "auto" by size.
+    """
+
+    def __init__(
+        self,
+        *,
+        exclude_within_s: float | None = 60.0,
+        init_temperature: float = 0.1,
+        max_logit_scale: float = 100.0,
+        impl: str = "auto",
+    ) -> None:
+        super().__init__()
+        if not (max_logit_scale >= 1 and 1 / max_logit_scale <= init_temperature <= 1):
+            raise ConfigError(
+                "init_temperature is out of range",
+                where="losses/info_nce",
+                expected="max_logit_scale >= 1 and 1 / max_logit_scale <= init_temperature <= 1",
+                got=f"init_temperature {init_temperature}, max_logit_scale {max_logit_scale}",
+            )
+        if impl not in ("auto", *IMPLEMENTATIONS):
+            raise unknown_name("implementation", impl, ("auto", *IMPLEMENTATIONS), where="losses/info_nce")
+        self.exclude_within_s, self.impl = exclude_within_s, impl
+        self.max_log_scale = math.log(max_logit_scale)
+        self.log_logit_scale = nn.Parameter(torch.tensor(-math.log(init_temperature)))
+
+    def logit_scale(self) -> Float[Tensor, ""]:
+        """The multiplier of cosines, 1 to max_logit_scale."""
+        if self.training:
+            with torch.no_grad():
+                self.log_logit_scale.clamp_(0.0, self.max_log_scale)
+        return self.log_logit_scale.clamp(0.0, self.max_log_scale).exp()
+
+    def forward(self, projections: Embeddings, batch: Batch) -> LossReport:
+        """Loss over all pairs; `parts` are the pairs' losses and the scale, `counts` the rows they rest on.
+
+        Raises:
+            ShapeError: If projections and batch differ in windows or modalities.
+        """
+        if projections.present.shape != batch.present.shape:
+            raise ShapeError(
+                "Projections do not fit the batch",
+                expected=f"(batch, modality) = {tuple(batch.present.shape)}",
+                got=str(tuple(projections.present.shape)),
+            )
+        scale = self.logit_scale()
+        output = contrastive_loss(
+            projections.values.transpose(0, 1),
+            projections.present,
+            logit_scale=scale,
+            subject=batch.subject,
+            time_s=batch.time_s,
+            exclude_within_s=self.exclude_within_s,
+            impl=self.impl,
+        )
+        names = [f"{batch.modalities[i]}-{batch.modalities[j]}" for i, j in output.pairs]
+        parts = dict(zip(names, output.pair_loss.detach().unbind(), strict=True))
+        counts = dict(zip(names, output.pair_rows.unbind(), strict=True))
+        return LossReport(value=output.loss, parts={**parts, "logit_scale": scale.detach()}, counts=counts)

@@ -1,0 +1,1 @@
+"""What things are, and the five versioned doors: Recording, shard, Batch, checkpoint manifest, Result."""

@@ -1,0 +1,110 @@
+"""Door 3: the Batch, the one object that encoders, losses and heads see.
+
+Contract, version 1: `present[b, m]` MUST be True exactly when window b holds modality `modalities[m]`;
+signals of absent modalities MUST be zeros with `observed` all False; a modality absent from the whole
+batch MAY be missing from `signals`. No field ever holds a raw id.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from hdt_fm.schema.errors import ShapeError
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One modality of a batch of windows, in its canonical unit."""
+
+    values: Float[Tensor, "batch channel time"]
+    observed: Bool[Tensor, "batch time"]
+    sampling_rate_hz: float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows of any subset of modalities.
+
+    Attributes:
+        modalities: Order of the columns of `present`.
+        subject: Row of the subject in the shard manifest (or any integer that is equal for one person).
+        time_s: Start of the window in seconds; only differences within a subject mean anything.
+        window_id: Unique in its shard folder.
+        labels: One value a window; NaN where unknown.
+    """
+
+    modalities: tuple[str, ...]
+    signals: Mapping[str, Signal]
+    present: Bool[Tensor, "batch modality"]
+    subject: Int[Tensor, " batch"]
+    time_s: Float[Tensor, " batch"]
+    window_id: Int[Tensor, " batch"]
+    labels: Mapping[str, Float[Tensor, " batch"]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        size = len(self)
+        if self.present.shape != (size, len(self.modalities)):
+            raise ShapeError(
+                "`present` does not fit the batch",
+                expected=f"({size}, {len(self.modalities)})",
+                got=str(tuple(self.present.shape)),
+            )
+        for name, signal in self.signals.items():
+            if signal.values.shape[0] != size or signal.observed.shape != signal.values.shape[::2]:
+                raise ShapeError(
+                    f"Signal {name!r} does not fit the batch",
+                    expected=f"values ({size}, channel, time) and observed ({size}, time)",
+                    got=f"{tuple(signal.values.shape)} and {tuple(signal.observed.shape)}",
+                )
+
+    def __len__(self) -> int:
+        return int(self.subject.shape[0])
+
+    def column(self, modality: str) -> Bool[Tensor, " batch"]:
+        """Which windows hold the modality."""
+        return self.present[:, self.modalities.index(modality)]
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch on another device (Lightning calls this)."""
+        signals = {
+            name: replace(signal, values=signal.values.to(device), observed=signal.observed.to(device))
+            for name, signal in self.signals.items()
+        }
+        return replace(
+            self,
+            signals=signals,
+            present=self.present.to(device),
+            subject=self.subject.to(device),
+            time_s=self.time_s.to(device),
+            window_id=self.window_id.to(device),
+            labels={name: value.to(device) for name, value in self.labels.items()},
+        )
+
+    def select(self, index: Tensor) -> "Batch":
+        """The windows at `index` (long or bool), in that order."""
+        signals = {
+            name: replace(signal, values=signal.values[index], observed=signal.observed[index])
+            for name, signal in self.signals.items()
+        }
+        return replace(
+            self,
+            signals=signals,
+            present=self.present[index],
+            subject=self.subject[index],
+            time_s=self.time_s[index],
+            window_id=self.window_id[index],
+            labels={name: value[index] for name, value in self.labels.items()},
+        )
+
+    def without(self, keep: Bool[Tensor, "batch modality"]) -> "Batch":
+        """The same windows with every modality absent where `keep` is False (values zeroed, unobserved)."""
+        present = self.present & keep
+        signals = {}
+        for name, signal in self.signals.items():
+            here = present[:, self.modalities.index(name)]
+            values = torch.where(here[:, None, None], signal.values, torch.zeros_like(signal.values))
+            signals[name] = replace(signal, values=values, observed=signal.observed & here[:, None])
+        return replace(self, signals=signals, present=present)

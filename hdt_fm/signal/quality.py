@@ -1,0 +1,72 @@
+"""What can be said of a recording at a glance, for `inspect`: aggregates only, no single value or time."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from hdt_fm.signal.segments import runs
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """How much was not measured. `share` is of the whole recording."""
+
+    count: int
+    share: float
+    longest_s: float
+
+
+def gaps(observed: Bool[np.ndarray, " time"], sampling_rate_hz: float) -> Gaps:
+    """Count, share and longest of the stretches that were not observed."""
+    lengths = [stop - start for start, stop in runs(~observed)]
+    return Gaps(
+        count=len(lengths),
+        share=sum(lengths) / max(len(observed), 1),
+        longest_s=max(lengths, default=0) / sampling_rate_hz,
+    )
+
+
+def flat_share(
+    values: Float32[np.ndarray, "channel time"],
+    observed: Bool[np.ndarray, " time"],
+    sampling_rate_hz: float,
+    min_s: float = 1.0,
+) -> float:
+    """Share of observed samples that lie in a stretch of at least `min_s` in which no channel changes."""
+    same = np.concatenate([[False], (np.diff(values, axis=1) == 0).all(axis=0) & observed[1:] & observed[:-1]])
+    # A stretch of n equal samples shows as n - 1 repeats, so each run below has one sample more.
+    flat = [stop - start + 1 for start, stop in runs(same)]
+    return sum(length for length in flat if length >= min_s * sampling_rate_hz) / max(int(observed.sum()), 1)
+
+
+def clipped_share(
+    values: Float32[np.ndarray, "channel time"], observed: Bool[np.ndarray, " time"], min_samples: int = 3
+) -> float:
+    """Share of observed samples where a channel stays at its own extreme for `min_samples` or more."""
+    clipped = np.zeros(len(observed), dtype=np.bool_)
+    if not observed.any():
+        return 0.0
+    for channel in values:
+        low, high = channel[observed].min(), channel[observed].max()
+        if low == high:
+            continue
+        for extreme in (low, high):
+            for start, stop in runs((channel == extreme) & observed):
+                clipped[start:stop] |= stop - start >= min_samples
+    return float(clipped.sum() / observed.sum())
+
+
+def polarity(values: Float32[np.ndarray, "channel time"], observed: Bool[np.ndarray, " time"]) -> float:
+    """Skewness of the derivative of a pulse wave, mean over channels; 0 when nothing can be said.
+
+    A pulse rises faster than it falls, so its derivative is skewed upwards: positive means upright,
+    negative means that the wave is upside down (as light absorbed is to light reflected).
+    """
+    steps = np.diff(values.astype(np.float64), axis=1)[:, observed[1:] & observed[:-1]]
+    if steps.shape[1] < 3:
+        return 0.0
+    centred = steps - steps.mean(axis=1, keepdims=True)
+    spread = np.sqrt((centred**2).mean(axis=1))
+    third = (centred**3).mean(axis=1)
+    return float(np.mean(np.where(spread > 0, third / np.where(spread > 0, spread, 1.0) ** 3, 0.0)))

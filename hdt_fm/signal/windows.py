@@ -1,0 +1,122 @@
+"""A visit -> windows of every modality on one grid."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int64
+from numpy.typing import NDArray
+
+from hdt_fm.schema.preparation import Preparation
+from hdt_fm.schema.recording import NS_PER_S, Recording, Visit
+from hdt_fm.signal.labels import window_labels
+from hdt_fm.signal.prepare import prepare
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Kept windows of one visit, in time order.
+
+    Attributes:
+        starts_ns: UTC start of each window.
+        modalities: Columns of `present`, in the order of the preparation.
+        signals: Per modality (window, channel, time); zeros where unobserved, and everywhere in an absent window.
+        observed: Per modality (window, time).
+        present: (window, modality).
+        labels: One value a window; NaN where unknown.
+        possible: Windows that fit between the first start and the last end of the prepared recordings.
+        dropped: Those of them with too few modalities.
+    """
+
+    starts_ns: Int64[np.ndarray, " window"]
+    modalities: tuple[str, ...]
+    signals: Mapping[str, NDArray[np.float32]]
+    observed: Mapping[str, NDArray[np.bool_]]
+    present: Bool[np.ndarray, "window modality"]
+    labels: Mapping[str, NDArray[np.float32]]
+    possible: int
+    dropped: int
+
+    def __len__(self) -> int:
+        return len(self.starts_ns)
+
+
+def cut(visit: Visit, preparation: Preparation) -> Windows:
+    """Prepare each modality and cut it on the grid t0 + k * hop.
+
+    t0 is the first whole second at or after the earliest start of a prepared recording. Each modality keeps its
+    own sample clock: a window begins at the sample nearest to its start, at most half a sample off. A modality
+    with less than `min_coverage` of its samples observed is absent from the window; a window with fewer than
+    `min_modalities` present is dropped and counted.
+
+    Raises:
+        RecordingError: If a recording has another number of channels than the preparation.
+    """
+    names = tuple(preparation.modalities)
+    prepared = {
+        name: prepare(visit.recordings[name], settings)
+        for name, settings in preparation.modalities.items()
+        if name in visit.recordings
+    }
+    window_ns = round(preparation.window_s * NS_PER_S)
+    grid = _grid(list(prepared.values()), window_ns, round(preparation.hop_s * NS_PER_S))
+    present = np.zeros((len(grid), len(names)), dtype=np.bool_)
+    for column, name in enumerate(names):
+        if name in prepared:
+            share = _coverage(prepared[name], grid, preparation.samples(name))
+            present[:, column] = share >= preparation.min_coverage - 1e-9
+    kept = present.sum(axis=1) >= preparation.min_modalities
+    starts, present = grid[kept], present[kept]
+    signals, observed = {}, {}
+    for column, (name, settings) in enumerate(preparation.modalities.items()):
+        shape = (len(starts), settings.channels, preparation.samples(name))
+        signals[name], observed[name] = _take(prepared.get(name), starts, present[:, column], shape)
+    return Windows(
+        starts_ns=starts,
+        modalities=names,
+        signals=signals,
+        observed=observed,
+        present=present,
+        labels={name: window_labels(track, starts, window_ns) for name, track in visit.labels.items()},
+        possible=len(grid),
+        dropped=len(grid) - len(starts),
+    )
+
+
+def _grid(recordings: list[Recording], window_ns: int, hop_ns: int) -> Int64[np.ndarray, " window"]:
+    if not recordings:
+        return np.empty(0, dtype=np.int64)
+    first = -(-min(recording.start_ns for recording in recordings) // NS_PER_S) * NS_PER_S
+    last = max(recording.end_ns for recording in recordings)
+    # Half a millisecond of grace: a rate such as 100/3 Hz rounds the end of a recording down.
+    count = max(0, (last + 500_000 - first - window_ns) // hop_ns + 1)
+    return first + hop_ns * np.arange(count, dtype=np.int64)
+
+
+def _first_samples(recording: Recording, starts_ns: Int64[np.ndarray, " window"]) -> Int64[np.ndarray, " window"]:
+    return np.rint((starts_ns - recording.start_ns) / NS_PER_S * recording.sampling_rate_hz).astype(np.int64)
+
+
+def _coverage(recording: Recording, starts_ns: np.ndarray, samples: int) -> np.ndarray:
+    total = np.concatenate([[0], np.cumsum(recording.observed)])
+    first = _first_samples(recording, starts_ns)
+    inside = [np.clip(edge, 0, len(recording.observed)) for edge in (first, first + samples)]
+    return (total[inside[1]] - total[inside[0]]) / samples
+
+
+def _take(
+    recording: Recording | None, starts_ns: np.ndarray, present: np.ndarray, shape: tuple[int, int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Samples of the windows that hold the modality; what lies outside the recording is unobserved."""
+    values = np.zeros(shape, dtype=np.float32)
+    observed = np.zeros((shape[0], shape[2]), dtype=np.bool_)
+    if recording is None:
+        return values, observed
+    first = _first_samples(recording, starts_ns)
+    length = recording.values.shape[1]
+    for row in np.flatnonzero(present).tolist():
+        begin, end = max(int(first[row]), 0), min(int(first[row]) + shape[2], length)
+        there = slice(begin - int(first[row]), end - int(first[row]))
+        values[row, :, there] = recording.values[:, begin:end]
+        observed[row, there] = recording.observed[begin:end]
+    return values, observed

@@ -1,0 +1,147 @@
+"""A model under a contrastive loss, as Lightning wants it. Every draw of a step follows from its place."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from hdt_fm.checkpoint import Model
+from hdt_fm.schema.batch import Batch
+from hdt_fm.schema.errors import HdtError
+from hdt_fm.schema.protocols import Embeddings, LossReport
+from hdt_fm.training.optim import adamw_cosine
+from hdt_fm.training.validation import Pool
+
+Change = Callable[[Batch, int], Batch]
+
+
+def step_seed(seed: int, step: int, rank: int = 0) -> int:
+    """Seed of one step's draws (dropout): a function of its place, so that nothing but the place must be stored."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{step}/{rank}".encode()).digest()[:8], "big") >> 1
+
+
+class Pretraining(LightningModule):
+    """A model under a contrastive loss.
+
+    Args:
+        model: Trained in place.
+        loss: A `ContrastiveLoss` that is a module; its learned scale is trained along.
+        drop: Hides modalities of a batch at a step (modality dropout); pure in the step.
+        augment: Changes signals of a batch at a step; pure in the step, applied before `drop`.
+        seed: Of the draws inside the model.
+    """
+
+    report: dict[str, Any]
+    validation_report: dict[str, Any]
+
+    def __init__(
+        self,
+        model: Model,
+        loss: nn.Module,
+        *,
+        steps: int,
+        learning_rate: float,
+        weight_decay: float,
+        warmup_steps: int,
+        drop: Change | None = None,
+        augment: Change | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model, self.loss = model, loss
+        self.settings = {
+            "steps": steps,
+            "learning_rate": learning_rate,
+            "weight_decay": weight_decay,
+            "warmup_steps": warmup_steps,
+        }
+        self.drop, self.augment, self.seed = drop, augment, seed
+        self.report, self.validation_report = {}, {}
+
+    def configure_optimizers(self) -> Any:
+        """AdamW and the cosine by step."""
+        optimizer, schedule = adamw_cosine(self, **self.settings)  # type: ignore[arg-type]
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed the draws of this step."""
+        torch.manual_seed(step_seed(self.seed, self.global_step, self.global_rank))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
+        """Loss of one batch.
+
+        Raises:
+            HdtError: If it is not finite.
+        """
+        for change in (self.augment, self.drop):
+            batch = change(batch, self.global_step) if change else batch
+        report, _ = self._judge(batch)
+        self._require_finite("loss", report.value, batch)
+        rates = {"learning_rate": self.optimizers().param_groups[0]["lr"]}  # type: ignore[union-attr]
+        self.report = {**_flat(report), **rates}
+        self._batch = batch
+        return report.value
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip by the norm over all parameters, which is measured anyway.
+
+        Raises:
+            HdtError: If the norm is not finite: clipping would spread NaN over every weight.
+        """
+        limit = gradient_clip_val if gradient_clip_val is not None else float("inf")
+        norm = nn.utils.clip_grad_norm_(self.parameters(), limit)
+        self._require_finite("gradient", norm, self._batch)
+        self.report["grad_norm"] = norm.detach()
+
+    def on_validation_start(self) -> None:
+        """Start an empty pool."""
+        self._pool = Pool([column.name for column in self.model.config.modalities])
+        self._sums: dict[str, float] = {}
+        self._weights: dict[str, float] = {}
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Gather loss and projections of one batch, unchanged by `augment` and `drop`."""
+        report, projections = self._judge(batch)
+        for name, value in {"loss": report.value, **report.parts}.items():
+            weight = float(report.counts.get(name, torch.tensor(len(batch))))
+            if weight > 0:
+                self._sums[name] = self._sums.get(name, 0.0) + float(value) * weight
+                self._weights[name] = self._weights.get(name, 0.0) + weight
+        self._pool.add(projections, batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Means over windows, retrieval and effective rank."""
+        means = {name: total / self._weights[name] for name, total in self._sums.items()}
+        self.validation_report = {**means, **self._pool.scores()}
+
+    def _judge(self, batch: Batch) -> tuple[LossReport, Embeddings]:
+        projections = self.model.project(self.model.embed(batch))
+        return self.loss(projections, batch), projections
+
+    def _require_finite(self, what: str, value: Tensor, batch: Batch) -> None:
+        if not bool(torch.isfinite(value).all()):
+            raise HdtError(
+                f"The {what} is not finite at step {self.global_step + 1}",
+                where=f"batch with fingerprint {fingerprint(batch)} of {len(batch)} windows",
+                expected="a finite number",
+                got="nan" if bool(torch.isnan(value).any()) else "inf",
+                fix="lower learning_rate or clip_norm, or look for values out of range with `hdt-fm inspect`; "
+                "the last checkpoint is from before this step",
+            )
+
+
+def fingerprint(batch: Batch) -> str:
+    """Names a batch without saying whose windows it holds: 12 digits of a SHA-256 over the window ids."""
+    return hashlib.sha256(batch.window_id.cpu().numpy().astype("<i8").tobytes()).hexdigest()[:12]
+
+
+def _flat(report: LossReport) -> dict[str, Any]:
+    rows = {f"rows/{name}": value for name, value in report.counts.items()}
+    return {"loss": report.value.detach(), **report.parts, **rows}

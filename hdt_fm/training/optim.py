@@ -1,0 +1,66 @@
+"""AdamW with decay only where it belongs, and a cosine schedule by step."""
+
+import math
+from collections.abc import Callable
+
+from torch import nn
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from hdt_fm.schema.errors import ConfigError
+
+BETAS = (0.9, 0.98)
+FINAL_SHARE = 0.01
+
+
+def parameter_groups(module: nn.Module, *, weight_decay: float) -> list[dict]:
+    """Trainable parameters in two groups: matrices decay; biases, norms and log scales do not.
+
+    A parameter decays when it has two or more axes, is not in a norm and is not called `log_…`: pulling a bias or a
+    log scale to zero moves the function, it does not make it simpler.
+    """
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
+    for name, owner in module.named_modules():
+        for key, parameter in owner.named_parameters(prefix=name, recurse=False):
+            is_matrix = parameter.ndim >= 2 and "norm" not in type(owner).__name__.lower()
+            is_log = key.rpartition(".")[2].startswith("log_")
+            if parameter.requires_grad and not any(parameter is seen for seen in (*decayed, *plain)):
+                (decayed if is_matrix and not is_log else plain).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+
+
+def cosine_share(*, steps: int, warmup_steps: int) -> Callable[[int], float]:
+    """Share of the learning rate at each step: a line up from 1/warmup_steps, then half a cosine down to 1 %.
+
+    Raises:
+        ConfigError: If the warm-up does not end before the last step.
+    """
+    if not 0 <= warmup_steps < steps:
+        raise ConfigError(
+            "The warm-up does not fit the schedule",
+            expected=f"0 <= warmup_steps < steps = {steps}",
+            got=f"warmup_steps = {warmup_steps}",
+            fix="lower warmup_steps or raise steps",
+        )
+
+    def share(step: int) -> float:
+        if step < warmup_steps:
+            return (step + 1) / warmup_steps
+        way = min(1.0, (step - warmup_steps) / max(1, steps - 1 - warmup_steps))
+        return FINAL_SHARE + (1 - FINAL_SHARE) * 0.5 * (1 + math.cos(math.pi * way))
+
+    return share
+
+
+def adamw_cosine(
+    module: nn.Module, *, steps: int, learning_rate: float, weight_decay: float, warmup_steps: int
+) -> tuple[Optimizer, LambdaLR]:
+    """Optimizer and schedule; step the schedule once after each optimizer step.
+
+    Raises:
+        ConfigError: As `cosine_share`.
+    """
+    share = cosine_share(steps=steps, warmup_steps=warmup_steps)
+    optimizer = AdamW(parameter_groups(module, weight_decay=weight_decay), lr=learning_rate, betas=BETAS)
+    return optimizer, LambdaLR(optimizer, share)

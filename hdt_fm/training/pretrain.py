@@ -1,0 +1,204 @@
+"""Cross-modal pretraining: steps without an epoch, exact resume, and a checkpoint folder at the end."""
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pytorch_lightning import LightningDataModule, Trainer
+from torch import nn
+
+from hdt_fm.checkpoint import Model, save_model
+from hdt_fm.schema.errors import ConfigError
+from hdt_fm.schema.manifest import Preprocess
+from hdt_fm.training.callbacks import MetricsLog, Progress, RollingCheckpoint, StopRequested, WandbSink
+from hdt_fm.training.logs import CsvSink, Sink, TensorBoardSink
+from hdt_fm.training.module import Change, Pretraining, fingerprint, step_seed
+from hdt_fm.training.process import generators_restored, quiet
+from hdt_fm.training.resume import check_settings, find_checkpoint
+
+__all__ = ["Change", "PretrainOutcome", "Pretraining", "fingerprint", "pretrain", "step_seed"]
+
+Precision = Literal["32-true", "bf16-mixed"]
+Wandb = Literal["disabled", "offline", "online"]
+CHECKPOINTS = "checkpoints"
+MODEL = "checkpoint"
+METRICS = "metrics.csv"
+
+
+@dataclass(frozen=True)
+class PretrainOutcome:
+    """What a run left.
+
+    Attributes:
+        checkpoint: Folder of the trained model; None when the run was stopped before its last step.
+        steps: Done in all, earlier runs included.
+        stopped_by: Name of the signal that stopped it.
+        resumed_from: Step that this run went on from.
+        windows, seconds: Of this run alone.
+        metrics: Last value of each number.
+        notices: What the user should know, e.g. that a damaged checkpoint was passed over.
+    """
+
+    checkpoint: Path | None
+    steps: int
+    finished: bool
+    stopped_by: str | None
+    resumed_from: int | None
+    windows: int
+    seconds: float
+    metrics: dict[str, float]
+    notices: tuple[str, ...] = field(default_factory=tuple)
+
+
+def pretrain(
+    *,
+    model: Model,
+    loss: nn.Module,
+    datamodule: LightningDataModule,
+    preprocess: Preprocess,
+    run_dir: Path,
+    steps: int,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 0.05,
+    warmup_steps: int | None = None,
+    clip_norm: float | None = 1.0,
+    precision: Precision = "32-true",
+    checkpoint_every: int = 500,
+    val_every: int = 500,
+    log_every: int = 20,
+    resume: str | Path = "auto",
+    seed: int = 0,
+    drop: Change | None = None,
+    augment: Change | None = None,
+    accelerator: str = "auto",
+    devices: int | str | Sequence[int] = 1,
+    strategy: str = "auto",
+    deterministic: bool | Literal["warn"] = "warn",
+    tensorboard: bool = False,
+    wandb: Wandb = "disabled",
+    wandb_project: str = "hdt_fm",
+    progress: Progress | None = None,
+    say: Callable[[str], None] = print,
+) -> PretrainOutcome:
+    """Train to `steps`, or go on to it, and leave the model in `<run_dir>/checkpoint`.
+
+    Killed at any step and started again with resume="auto", it ends with the weights of an unbroken run, bit for
+    bit on a CPU: data follow from the stored position, every draw from the step.
+
+    Args:
+        model: Trained in place.
+        datamodule: Endless training stream whose `state_dict` counts what was consumed; finite validation batches.
+        warmup_steps: A twentieth of `steps` when None.
+        clip_norm: Limit of the gradient's norm; None does not clip.
+        val_every: 0 never validates.
+        resume: "auto", "never" or the path of a `step-XXXXXXXX.ckpt`, whose settings may differ except for the model.
+        deterministic: "warn" allows operations without a deterministic form, of which only GPUs have some.
+        progress: Called as (step, steps, note) after each step.
+        say: Called with lines for the user.
+
+    Raises:
+        HdtError: If loss or gradient is not finite; the last checkpoint stays.
+        CheckpointError, ConfigError: If the run cannot go on as asked.
+    """
+    _check_positive(steps=steps, checkpoint_every=checkpoint_every, log_every=log_every)
+    run_dir = Path(run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    notices: list[str] = []
+    optim = {
+        "steps": steps,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "warmup_steps": steps // 20 if warmup_steps is None else warmup_steps,
+    }
+    settings = {**optim, "clip_norm": clip_norm, "precision": precision, "seed": seed, **_identity(model, loss)}
+    start = find_checkpoint(run_dir / CHECKPOINTS, resume, say=_both(notices, say))
+    must_match = None if resume == "auto" else ("model",)
+    resumed_from = check_settings(start, settings, must_match=must_match) if start else None
+
+    module = Pretraining(model, loss, drop=drop, augment=augment, seed=seed, **optim)  # type: ignore[arg-type]
+    sinks = _sinks(run_dir, tensorboard=tensorboard, wandb=wandb, project=wandb_project)
+    log = MetricsLog(sinks, every=log_every, steps=steps, progress=progress)
+    rolling = RollingCheckpoint(
+        run_dir / CHECKPOINTS, every=checkpoint_every, steps=steps, val_every=val_every, settings=settings, say=say
+    )
+    stopped_by = None
+    began = time.monotonic()
+    with quiet(), generators_restored():
+        trainer = Trainer(
+            accelerator=accelerator,
+            devices=devices,  # type: ignore[arg-type]
+            strategy=strategy,
+            precision=precision,
+            max_steps=steps,
+            max_epochs=-1,
+            gradient_clip_val=clip_norm,
+            val_check_interval=val_every or None,
+            check_val_every_n_epoch=None,
+            limit_val_batches=1.0 if val_every else 0,
+            deterministic=deterministic,
+            callbacks=[log, rolling],
+            default_root_dir=run_dir,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        try:
+            module.train()
+            trainer.fit(module, datamodule=datamodule, ckpt_path=start, weights_only=True)
+        except StopRequested as stop:
+            stopped_by = stop.name
+            _both(notices, say)(f"Stopped by {stop.name}; step {stop.step} of {steps} is saved, resume=auto goes on")
+        finally:
+            rolling.release()
+            log.release()
+    module.eval()
+    if stopped_by is None and trainer.is_global_zero:
+        save_model(model, run_dir / MODEL, preprocess=preprocess)
+    return PretrainOutcome(
+        checkpoint=run_dir / MODEL if stopped_by is None else None,
+        steps=trainer.global_step,
+        finished=stopped_by is None,
+        stopped_by=stopped_by,
+        resumed_from=resumed_from,
+        windows=log.windows,
+        seconds=time.monotonic() - began,
+        metrics=dict(log.last),
+        notices=tuple(notices),
+    )
+
+
+def _sinks(run_dir: Path, *, tensorboard: bool, wandb: Wandb, project: str) -> list[Sink]:
+    sinks: list[Sink] = [CsvSink(run_dir / METRICS)]
+    if tensorboard:
+        sinks.append(TensorBoardSink(run_dir / "tensorboard"))
+    if wandb != "disabled":
+        sinks.append(WandbSink(run_dir, mode=wandb, project=project))
+    return sinks
+
+
+def _check_positive(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise ConfigError(f"{name} must be at least 1", got=str(number), where=f"pretrain.{name}")
+
+
+def _identity(model: Model, loss: nn.Module) -> dict[str, Any]:
+    """What tells models and losses apart, as short plain text."""
+    config = hashlib.sha256(model.config.model_dump_json().encode()).hexdigest()[:16]
+    plain = {key: value for key, value in vars(loss).items() if isinstance(value, int | float | str | None)}
+    kept = {key: value for key, value in sorted(plain.items()) if not key.startswith("_") and key != "training"}
+    return {"model": config, "loss": f"{type(loss).__name__} {kept}"}
+
+
+def _both(notices: list[str], say: Callable[[str], None]) -> Callable[[str], None]:
+    def tell(line: str) -> None:
+        notices.append(line)
+        say(line)
+
+    return tell

@@ -1,0 +1,33 @@
+"""Shards, pretrains per fold and prints the full table of one experiment; reproduce_*.py call this."""
+
+import argparse
+import json
+from pathlib import Path
+
+from hdt_fm.cli.compose import compose_config
+from hdt_fm.cli.run import call
+from hdt_fm.report.tables import flat_rows, markdown
+
+# Small enough for a minute: the numbers of a quick run only show that the path works.
+QUICK = ["debug=tiny", "cohort.limit=6", "name=quick_run"]
+
+
+def reproduce(experiment: str, about: str) -> None:
+    """Command line of one table: `--quick`, `--json FILE`, then overrides."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument(
+        "--quick", action="store_true", help="six people, a few steps: under a minute, numbers mean nothing"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as a flat list")
+    parser.add_argument("overrides", nargs="*", help="settings as for hdt-fm, e.g. training.steps=500")
+    options = parser.parse_args()
+    overrides = [f"experiment={experiment}", *(QUICK if options.quick else []), *options.overrides]
+    call("shard", compose_config("shard", overrides))
+    # Beside the run of the published checkpoint, so that the two tables do not overwrite each other.
+    shards = compose_config("shard", overrides).value("shards")
+    folds = [f"shards={shards}", "protocol.people=per_fold", "root=runs/${name}/per_fold"]
+    record = call("evaluate", compose_config("evaluate", [*overrides, *folds]))
+    for result in record.results:
+        print(markdown(result), end="\n\n")
+    if options.json:
+        options.json.write_text(json.dumps(flat_rows(record.results), indent=1) + "\n")

@@ -1,0 +1,54 @@
+import io
+
+from hdt_fm.cli.progress import PLAIN_EVERY_S, reporter
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_plain_lines_come_now_and_then_and_at_the_end() -> None:
+    clock, out = Clock(), io.StringIO()
+    report = reporter("embed", stream=out, clock=clock)
+    for done in range(1, 101):
+        clock.now = done * PLAIN_EVERY_S / 50
+        report(done, 100, "")
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 3  # the first, one after PLAIN_EVERY_S, the last
+    assert lines[-1] == "embed 100/100  5.0/s  0:00 left"
+
+
+def test_time_left_follows_the_rate() -> None:
+    clock, out = Clock(), io.StringIO()
+    report = reporter("pretrain", stream=out, clock=clock)
+    clock.now = 30.0
+    report(60, 300, "loss 1.0")
+    assert out.getvalue() == "pretrain 60/300  2.0/s  2:00 left  loss 1.0\n"
+
+
+def test_a_terminal_gets_one_line_that_is_written_over() -> None:
+    clock, out = Clock(), Terminal()
+    report = reporter("shard", stream=out, clock=clock)
+    clock.now = 1.0
+    report(1, 4, "")
+    clock.now = 4.0
+    report(4, 4, "")
+    assert out.getvalue().count("\n") == 1
+    assert "[######..................] 1/4" in out.getvalue()
+
+
+def test_an_unknown_total_gives_no_time_left() -> None:
+    clock, out = Clock(), io.StringIO()
+    report = reporter("shard", stream=out, clock=clock)
+    clock.now = 2.0
+    report(4, 0, "cut")
+    assert out.getvalue() == "shard 4  2.0/s  cut\n"

@@ -1,0 +1,18 @@
+import inspect
+
+import pytest
+
+from hdt_fm.schema import registry
+from hdt_fm.schema.protocols import Cohort
+
+
+@pytest.mark.parametrize("name", ["folder", "stress_predict", "bidmc"])
+def test_every_cohort_keeps_the_contract(name, tmp_path):
+    assert {"folder", "stress_predict", "bidmc", "synthetic"} == set(registry.names("cohorts"))
+    cohort = registry.build("cohorts", name, {"path": str(tmp_path), "subject_key": "public"})
+    assert isinstance(cohort, Cohort)
+    assert all(
+        isinstance(getattr(cohort, word), str) and getattr(cohort, word) for word in ("name", "licence", "source")
+    )
+    parameters = inspect.signature(type(cohort)).parameters.values()
+    assert all(p.kind is p.KEYWORD_ONLY for p in parameters)

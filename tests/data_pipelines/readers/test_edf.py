@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+
+from data_pipelines.readers.edf import Edf
+from hdt_fm.schema.errors import ReaderError
+
+SUBJECT = "s" + "f" * 32
+S = 1_000_000_000
+
+
+def read(path):
+    return Edf().read(path, subject=SUBJECT)
+
+
+def test_labels_units_and_rates(fabricate, tmp_path):
+    path = fabricate.edf(tmp_path / "a.edf")
+    assert Edf.detect(path)
+    visit = read(path)
+    assert set(visit.recordings) == {"ecg", "temp"}
+    ecg = visit.recordings["ecg"]
+    assert (ecg.sampling_rate_hz, ecg.values.shape, ecg.observed.all()) == (100, (1, 1000), True)
+    assert np.allclose(ecg.values[0], np.linspace(-1, 1, 1000), atol=1e-4)
+    assert visit.recordings["temp"].values[0, 0] == pytest.approx(33, abs=1e-3)
+
+
+def test_the_pause_of_a_discontinuous_file_is_a_gap(fabricate, tmp_path):
+    ecg = read(fabricate.edf(tmp_path / "a.edf", discontinuous=True)).recordings["ecg"]
+    assert ecg.values.shape == (1, 1500)
+    assert (~ecg.observed).nonzero()[0].tolist() == list(range(300, 800))
+    assert ecg.values[0, 800] == pytest.approx(np.linspace(-1, 1, 1000)[300], abs=1e-4)
+
+
+def test_records_that_go_back_in_time(fabricate, tmp_path):
+    path = fabricate.edf(tmp_path / "a.edf", discontinuous=True)
+    path.write_bytes(path.read_bytes().replace(b"+12\x14", b"+02\x14"))
+    with pytest.raises(ReaderError, match="not in order"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda d: d[: len(d) - 300],
+        lambda d: d[:200],
+        lambda d: d[:236] + b"ten     " + d[244:],
+        lambda d: d[:244] + b"0       " + d[252:],
+        lambda d: d[:252] + b"999 " + d[256:],
+        lambda d: d[:168] + b"99.99.99" + d[176:],
+    ],
+    ids=["truncated", "header cut", "records not a number", "duration 0", "too many signals", "no such day"],
+)
+def test_headers_that_do_not_comply(fabricate, tmp_path, spoil):
+    path = fabricate.edf(tmp_path / "a.edf")
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(ReaderError):
+        read(path)
+
+
+def test_another_file_under_the_name(tmp_path):
+    (tmp_path / "a.edf").write_bytes(b"PK\x03\x04 something else")
+    assert not Edf.detect(tmp_path / "a.edf")
+    with pytest.raises(ReaderError, match="no EDF or BDF"):
+        read(tmp_path / "a.edf")
+
+
+@pytest.mark.real
+def test_real_files(real_data):
+    folder = real_data / "device_formats" / "edf_bdf"
+    one = read(folder / "test_utf8.edf").recordings["eeg"]
+    assert (one.sampling_rate_hz, one.values.shape, one.start_ns) == (128, (1, 89344), 1_579_838_756_394_531_000)
+    many = read(folder / "mne_test.bdf").recordings["eeg"]
+    # Channel Fp1 begins at 14660.58 uV: a DC-coupled amplifier.
+    assert many.values[0, 0] == pytest.approx(14660.582, abs=1e-2)
+    assert many.sampling_rate_hz == 2048
+    assert read(folder / "mne_test.edf").recordings["eeg"].values.shape == (136, 3072)
+    with pytest.raises(ReaderError, match="squarewave"):
+        read(folder / "test_generator.edf")

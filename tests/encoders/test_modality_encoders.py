@@ -1,0 +1,114 @@
+"""The module that runs encoders over a batch: any subset, by name, only where present."""
+
+import pytest
+import torch
+
+from hdt_fm.encoders import ModalityEncoders
+from hdt_fm.schema.batch import Batch, Signal
+from hdt_fm.schema.errors import ConfigError, ShapeError, UnknownNameError
+from hdt_fm.schema.manifest import Part
+from hdt_fm.schema.shard import ModalityColumn
+
+SHAPES = {"ppg": (1, 16.0), "acc": (3, 8.0), "eda": (1, 4.0)}
+PART = Part(name="patch_transformer", args={"width": 16, "depth": 1, "heads": 2, "patch_points": 8})
+STATISTICS = dict.fromkeys(SHAPES, (0.0, 1.0))
+
+
+def columns(names):
+    return [
+        ModalityColumn(
+            name=name,
+            unit="au",
+            channels=SHAPES[name][0],
+            sampling_rate_hz=SHAPES[name][1],
+            samples=int(5 * SHAPES[name][1]),
+            encoding="f32",
+        )
+        for name in names
+    ]
+
+
+def batch_of(names, present):
+    generator = torch.Generator().manual_seed(0)
+    size = len(present)
+    signals = {}
+    for column, name in enumerate(names):
+        channels, rate = SHAPES[name]
+        here = present[:, column]
+        values = torch.randn(size, channels, int(5 * rate), generator=generator) * here[:, None, None]
+        signals[name] = Signal(values, here[:, None].expand(size, int(5 * rate)).clone(), rate)
+    rows = torch.arange(size)
+    return Batch(tuple(names), signals, present, rows, rows.double(), rows)
+
+
+def model_of(names=("ppg", "acc", "eda"), **changes):
+    torch.manual_seed(0)
+    return ModalityEncoders(columns(names), changes.get("encoder", PART), changes.get("per", {}), STATISTICS).eval()
+
+
+def test_absent_rows_are_zero_and_the_rest_is_as_if_alone():
+    present = torch.tensor([[1, 1, 0], [0, 1, 1], [1, 0, 1], [1, 1, 1]], dtype=torch.bool)
+    model, batch = model_of(), batch_of(("ppg", "acc", "eda"), present)
+    out = model(batch)
+    assert out.values.shape == (4, 3, 16)
+    assert torch.equal(out.present, present)
+    assert (out.values[~present] == 0).all()
+    for row in range(4):
+        alone = model(batch.select(torch.tensor([row])))
+        torch.testing.assert_close(alone.values[0], out.values[row], atol=1e-5, rtol=1e-5)
+
+
+def test_columns_follow_the_model_whatever_the_order_of_the_batch():
+    model = model_of()
+    there = torch.ones(3, 3, dtype=torch.bool)
+    batch = batch_of(("ppg", "acc", "eda"), there)
+    turned = Batch(
+        ("eda", "ppg", "acc"), batch.signals, there[:, [2, 0, 1]], batch.subject, batch.time_s, batch.window_id
+    )
+    assert torch.equal(model(turned).values, model(batch).values)
+
+
+def test_missing_and_foreign_modalities_are_absent_and_ignored():
+    model = model_of(("ppg", "eda"))
+    batch = batch_of(("acc", "ppg"), torch.ones(2, 2, dtype=torch.bool))
+    out = model(batch)
+    assert out.present.tolist() == [[True, False]] * 2
+    with pytest.raises(ShapeError, match="none of the model's modalities"):
+        model(batch_of(("acc",), torch.ones(2, 1, dtype=torch.bool)))
+
+
+def test_a_modality_absent_from_the_whole_batch_still_gives_gradients_to_the_others():
+    model = model_of()
+    out = model(batch_of(("ppg", "acc", "eda"), torch.tensor([[True, False, True]] * 3)))
+    out.values.square().sum().backward()
+    assert all(p.grad is None for p in model.encoders["acc"].parameters())
+    assert any(p.grad.abs().sum() > 0 for p in model.encoders["ppg"].parameters() if p.grad is not None)
+
+
+def test_settings_of_one_modality_and_names_of_weights():
+    model = model_of(per={"eda": {"patch_s": 5.0}, "glucose": {"patch_s": 60.0}})
+    assert model.encoders["eda"].patch_s == 5.0
+    assert model.encoders["ppg"].patch_s == 1.0
+    assert set(model_of(("ppg",)).state_dict()) < set(model.state_dict())
+
+
+def test_bad_settings_speak():
+    with pytest.raises(UnknownNameError, match="did you mean 'ppg'"):
+        model_of(per={"pgg": {}})
+    with pytest.raises(ConfigError, match="differ in width"):
+        model_of(per={"eda": {"width": 32}})
+    with pytest.raises(ConfigError, match="No input statistics for: acc"):
+        ModalityEncoders(columns(["ppg", "acc"]), PART, {}, {"ppg": (0.0, 1.0)})
+    with pytest.raises(UnknownNameError, match="patch_transformer"):
+        model_of(encoder=Part(name="patch_transformr"))
+    with pytest.raises(ConfigError, match="did you mean 'depth'"):
+        model_of(encoder=Part(name="patch_transformer", args={"dept": 2}))
+
+
+def test_bfloat16_autocast_gives_embeddings_in_the_dtype_of_the_weights():
+    model = model_of()
+    batch = batch_of(("ppg", "acc", "eda"), torch.tensor([[True, False, True], [True, True, True]]))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = model(batch)
+    assert out.values.dtype == torch.float32
+    torch.testing.assert_close(out.values, model(batch).values, atol=0.1, rtol=0.1)

@@ -1,0 +1,44 @@
+"""What the transformer does with patches that nobody saw, and with order in time."""
+
+import pytest
+import torch
+
+from hdt_fm.encoders.patch_transformer import PatchTransformer
+from hdt_fm.schema.errors import ConfigError
+
+
+def small():
+    torch.manual_seed(0)
+    return PatchTransformer(width=16, depth=2, heads=2, patch_s=1.0, patch_points=16).double().eval()
+
+
+def test_an_unobserved_tail_is_as_if_it_was_never_there():
+    # Whole patches at an equal rate: masked tokens must neither be attended to nor pooled.
+    encoder, values = small(), torch.randn(3, 2, 96).double()
+    observed = torch.ones(3, 96, dtype=torch.bool)
+    observed[:, 64:] = False
+    expected = encoder(values[..., :64], observed[:, :64], 16.0)
+    torch.testing.assert_close(encoder(values, observed, 16.0), expected)
+    # The same rows beside one that was fully observed, and one that was not seen at all.
+    observed[1], observed[2] = True, False
+    torch.testing.assert_close(encoder(values, observed, 16.0)[0], expected[0])
+
+
+def test_no_observed_patch_and_no_mask_agree():
+    encoder, values = small(), torch.randn(2, 1, 64).double()
+    empty = torch.zeros(2, 64, dtype=torch.bool)
+    mixed = empty.clone()
+    mixed[1] = True
+    torch.testing.assert_close(encoder(values, empty, 16.0)[0], encoder(values, mixed, 16.0)[0])
+
+
+def test_swapped_patches_are_another_window():
+    encoder, values = small(), torch.randn(1, 1, 64).double()
+    swapped = torch.cat((values[..., 32:], values[..., :32]), -1)
+    observed = torch.ones(1, 64, dtype=torch.bool)
+    assert (encoder(values, observed, 16.0) - encoder(swapped, observed, 16.0)).abs().max() > 1e-3
+
+
+def test_heads_that_do_not_fit_are_refused():
+    with pytest.raises(ConfigError, match="Heads do not fit"):
+        PatchTransformer(width=20, heads=3)

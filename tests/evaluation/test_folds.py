@@ -1,0 +1,83 @@
+"""Folds: people on one side, all rows tested once, the same seed the same folds."""
+
+import numpy as np
+import pytest
+
+from hdt_fm.evaluation.folds import grouped_folds, inner_folds, leave_one_group_out, repeated
+from hdt_fm.schema.errors import SplitError
+
+GROUP = np.repeat([7, 3, 11, 20, 5, 8, 90], [4, 9, 2, 6, 3, 5, 7])
+
+
+def check_cover(folds, group):
+    tested = np.concatenate([fold.test for fold in folds])
+    assert sorted(tested) == list(range(len(group)))
+    for fold in folds:
+        train, test = set(group[fold.train]), set(group[fold.test])
+        assert not train & test
+        assert test == fold.test_groups
+        assert len(test) >= 1
+        assert len(fold.train) + len(fold.test) == fold.rows == len(group)
+
+
+@pytest.mark.parametrize("k", [2, 3, 7])
+def test_every_row_is_tested_once_and_people_stay_together(k):
+    check_cover(grouped_folds(GROUP, k, seed=1), GROUP)
+
+
+@pytest.mark.parametrize("k", [2, 3, 7])
+def test_stratified_folds_cover_too(k):
+    stratify = np.random.default_rng(0).integers(0, 3, len(GROUP)).astype(float)
+    stratify[::5] = np.nan
+    check_cover(grouped_folds(GROUP, k, seed=1, stratify=stratify), GROUP)
+
+
+def test_group_counts_differ_by_one_at_most():
+    sizes = [len(fold.test_groups) for fold in grouped_folds(GROUP, 3, seed=2)]
+    assert sorted(sizes) == [2, 2, 3]
+
+
+def test_the_seed_decides():
+    one, again, other = (grouped_folds(GROUP, 3, seed=seed) for seed in (4, 4, 5))
+    assert [fold.test_groups for fold in one] == [fold.test_groups for fold in again]
+    assert [fold.test_groups for fold in one] != [fold.test_groups for fold in other]
+
+
+def test_stratify_spreads_a_rare_class():
+    """Four of twelve people hold all of class 1: each of four folds must get one of them."""
+    group = np.repeat(np.arange(12), 5)
+    stratify = np.where(group < 4, 1.0, 0.0)
+    for seed in range(5):
+        folds = grouped_folds(group, 4, seed=seed, stratify=stratify)
+        assert [len(fold.test_groups & {0, 1, 2, 3}) for fold in folds] == [1, 1, 1, 1]
+
+
+def test_leave_one_group_out_holds_one_group_each():
+    folds = leave_one_group_out(GROUP)
+    check_cover(folds, GROUP)
+    assert [set(fold.test_groups) for fold in folds] == [{3}, {5}, {7}, {8}, {11}, {20}, {90}]
+
+
+def test_repeats_differ_and_each_covers():
+    runs = repeated(GROUP, 3, repeats=4, seed=0)
+    assert len(runs) == 4
+    for folds in runs:
+        check_cover(folds, GROUP)
+    assert len({tuple(fold.test_groups for fold in folds) for folds in runs}) > 1
+
+
+@pytest.mark.parametrize("k", [1, 8])
+def test_more_folds_than_people_are_refused(k):
+    with pytest.raises(SplitError, match=f"7 groups cannot be dealt into {k} folds"):
+        grouped_folds(GROUP, k, seed=0)
+
+
+def test_one_group_cannot_be_left_out():
+    with pytest.raises(SplitError, match="left out of itself"):
+        leave_one_group_out(np.zeros(4, dtype=np.int64))
+
+
+def test_inner_folds_shrink_with_the_number_of_people():
+    assert len(inner_folds(GROUP, 3, seed=0)) == 3
+    assert len(inner_folds(np.array([1, 1, 2]), 3, seed=0)) == 2
+    assert inner_folds(np.array([1, 1]), 3, seed=0) == []

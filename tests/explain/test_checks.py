@@ -1,0 +1,166 @@
+"""The gate: good maps pass, and each known way of being worthless fails."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hdt_fm.explain.attribution import attribute
+from hdt_fm.explain.checks import examine
+from hdt_fm.explain.explanation import Check, Reliability, worst
+from hdt_fm.explain.perturb import noisy, randomised
+from hdt_fm.explain.skill import Skill
+from hdt_fm.schema.batch import Batch
+
+SKILLED = Skill("auroc", 0.81, 0.74, 0.5, 28)
+
+
+class Detector(nn.Module):
+    """A small network over all samples with modules to randomise, one after the other."""
+
+    def __init__(self, *, hidden: int = 24, seed: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.first, self.second, self.head = nn.Linear(110, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, 1)
+
+    def forward(self, batch: Batch) -> Tensor:
+        flat = torch.cat([signal.values.flatten(1) for signal in batch.signals.values()], dim=1)
+        return self.head(torch.tanh(self.second(torch.tanh(self.first(flat) * 0.3))))
+
+
+class Energy(nn.Module):
+    """Has weights but answers with the input's energy whatever they are: an edge detector in a model's clothes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Linear(3, 3)
+
+    def forward(self, batch: Batch) -> Tensor:
+        return torch.stack([signal.values.square().sum((1, 2)) for signal in batch.signals.values()]).sum(0)[:, None]
+
+
+class Constant(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.level = nn.Parameter(torch.tensor([[3.0, 4.0]]))
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.level.expand(len(batch), 2)
+
+
+def report(model: nn.Module, batch: Batch, **settings: object) -> Reliability:
+    return examine(model, batch, attribute(model, batch, target=0, segments=5), **settings)
+
+
+def test_a_skilled_smooth_model_passes(batch: Batch) -> None:
+    found = report(Detector(), batch, skill=SKILLED)
+    verdicts = {check.name: check.verdict for check in found.checks}
+    assert verdicts == dict.fromkeys(
+        ("skill", "dependence", "completeness", "randomisation", "noise", "agreement"), "pass"
+    )
+    assert found.verdict == "pass"
+
+
+def test_the_cascade_goes_down_from_the_head_and_likeness_falls(batch: Batch) -> None:
+    detail = report(Detector(), batch).find("randomisation").detail
+    assert list(detail) == ["down to head", "down to second", "down to first"]
+    assert abs(detail["down to first"]) < 0.3
+
+
+def test_a_map_that_no_weight_changes_fails(batch: Batch) -> None:
+    check = report(Energy(), batch, skill=SKILLED).find("randomisation")
+    assert check.verdict == "fail"
+    assert check.value == pytest.approx(1.0)
+
+
+def test_a_randomised_model_fails_for_want_of_skill(batch: Batch) -> None:
+    """Its maps alone look as orderly as any; what gives it away is that its output predicts nothing."""
+    *_, (_, random) = randomised(Detector(), stages=3, generator=torch.Generator().manual_seed(5))
+    found = report(random, batch, skill=Skill("auroc", 0.53, 0.41, 0.5, 28))
+    assert found.verdict == "fail"
+    assert found.find("skill").verdict == "fail"
+
+
+def test_unmeasured_skill_is_never_a_pass(batch: Batch) -> None:
+    found = report(Detector(), batch)
+    assert found.find("skill").verdict == "warn"
+    assert found.verdict == "warn"
+
+
+def test_a_constant_output_fails(batch: Batch) -> None:
+    found = report(Constant(), batch, skill=SKILLED)
+    assert found.find("dependence").verdict == "fail"
+    assert found.verdict == "fail"
+
+
+def test_credits_that_do_not_add_up_fail(batch: Batch) -> None:
+    model = Detector()
+    made = attribute(model, batch, target=0)
+    broken = tuple(
+        replace(m, delta=m.delta + 0.2 * np.abs(made.output - made.reference_output)) if m.delta is not None else m
+        for m in made.maps
+    )
+    check = examine(model, batch, replace(made, maps=broken)).find("completeness")
+    assert check.verdict == "fail"
+    assert check.value >= 0.2
+
+
+def test_a_model_that_breaks_under_small_noise_fails(batch: Batch) -> None:
+    def brittle(batch: Batch) -> Tensor:
+        return torch.stack([(s.values * 400).sin().sum((1, 2)) for s in batch.signals.values()]).sum(0)[:, None]
+
+    made = attribute(brittle, batch, target=0, methods=("saliency",))
+    found = examine(brittle, batch, made)
+    assert found.find("noise").verdict == "fail"
+    assert found.find("randomisation").verdict == "warn"  # a bare function shows no weights
+    assert found.find("agreement").verdict == "warn"  # one method
+
+
+def test_methods_that_contradict_each_other_fail(batch: Batch, linear: nn.Module) -> None:
+    made = attribute(linear, batch, target=0, methods=("integrated_gradients", "occlusion"), segments=5)
+    assert examine(linear, batch, made).find("agreement").value == pytest.approx(1.0)
+    wrong = {name: 1 / (np.abs(v) + 0.01) for name, v in made.find("integrated_gradients").values.items()}
+    maps = (replace(made.maps[0], values=wrong), made.maps[1])
+    assert examine(linear, batch, replace(made, maps=maps)).find("agreement").verdict == "fail"
+
+
+def test_random_weights_keep_their_size_and_leave_the_model_alone() -> None:
+    model = Detector()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    *_, (stage, random) = randomised(model, stages=2, generator=torch.Generator().manual_seed(0))
+    assert stage == "down to first"
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+        assert not torch.equal(random.state_dict()[name], value)
+    kept = random.first.weight
+    assert float(kept.detach().std()) == pytest.approx(float(before["first.weight"].std()), rel=0.1)
+
+
+def test_noise_is_small_and_only_where_observed(new_batch: Callable[..., Batch]) -> None:
+    batch = new_batch(2)
+    signal = batch.signals["acc"]
+    observed = signal.observed.clone()
+    observed[0, 4:9] = False
+    values = signal.values.masked_fill(~observed[:, None], torch.nan)
+    moved = noisy(
+        replace(batch, signals={"acc": replace(signal, values=values, observed=observed)}),
+        share=0.05,
+        generator=torch.Generator().manual_seed(0),
+    ).signals["acc"]
+    change = (moved.values - values).nan_to_num()
+    assert not change[0, :, 4:9].any()
+    assert 0.03 < float(change.std() / signal.values.std()) < 0.07
+
+
+def test_the_same_seed_gives_the_same_verdict(batch: Batch) -> None:
+    assert report(Detector(), batch, seed=3, skill=SKILLED) == report(Detector(), batch, seed=3, skill=SKILLED)
+
+
+def test_the_worst_verdict_wins_and_nothing_checked_is_a_fail() -> None:
+    assert worst([]) == "fail"
+    assert worst(["pass", "warn", "pass"]) == "warn"
+    with pytest.raises(KeyError, match="no check"):
+        Reliability((Check("skill", "pass", 1.0, "", ""),)).find("nois")

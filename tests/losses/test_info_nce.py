@@ -1,0 +1,87 @@
+"""The loss module: its parameter, its settings, and what it reports."""
+
+import math
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from hdt_fm.losses.info_nce import InfoNce
+from hdt_fm.ops.contrastive import contrastive_loss
+from hdt_fm.schema.batch import Batch
+from hdt_fm.schema.errors import ConfigError, ShapeError, UnknownNameError
+from hdt_fm.schema.protocols import Embeddings
+
+
+def case(rows=10, modalities=3):
+    present = torch.rand(rows, modalities, generator=torch.Generator().manual_seed(0)) < 0.8
+    names = ("ppg", "acc", "eda")[:modalities]
+    index = torch.arange(rows)
+    batch = Batch(names, {}, present, index // 4, index.double() * 30, index)
+    values = normalize(torch.randn(rows, modalities, 6, generator=torch.Generator().manual_seed(1)), dim=-1)
+    return Embeddings(values * present[..., None], present), batch
+
+
+def test_it_is_the_op_with_its_scale_and_settings():
+    projections, batch = case()
+    report = InfoNce(init_temperature=0.2, exclude_within_s=45.0)(projections, batch)
+    expected = contrastive_loss(
+        projections.values.transpose(0, 1),
+        projections.present,
+        logit_scale=torch.tensor(5.0),
+        subject=batch.subject,
+        time_s=batch.time_s,
+        exclude_within_s=45.0,
+    )
+    torch.testing.assert_close(report.value, expected.loss)
+    off = InfoNce(init_temperature=0.2, exclude_within_s=None)(projections, batch)
+    assert off.value > report.value
+
+
+def test_parts_and_counts_are_named_by_modality():
+    projections, batch = case()
+    report = InfoNce()(projections, batch)
+    assert list(report.counts) == ["ppg-acc", "ppg-eda", "acc-eda"]
+    assert report.counts["ppg-eda"] == (batch.present[:, 0] & batch.present[:, 2]).sum()
+    assert set(report.parts) == {*report.counts, "logit_scale"}
+    assert not any(part.requires_grad for part in report.parts.values())
+
+
+def test_the_scale_starts_at_one_over_temperature_and_stays_in_its_range():
+    loss = InfoNce(init_temperature=0.1, max_logit_scale=50.0)
+    assert loss.logit_scale().item() == pytest.approx(10)
+    for start, end in ((9.0, 50.0), (-3.0, 1.0)):
+        with torch.no_grad():
+            loss.log_logit_scale.fill_(start)
+        assert loss.logit_scale().item() == pytest.approx(end)
+        assert loss.log_logit_scale.item() == pytest.approx(math.log(end))
+
+
+def test_at_the_edge_the_scale_still_learns():
+    projections, batch = case()
+    loss = InfoNce(max_logit_scale=100.0)
+    with torch.no_grad():
+        loss.log_logit_scale.fill_(20.0)
+    loss(projections, batch).value.backward()
+    # Random projections want a smaller scale.
+    assert loss.log_logit_scale.grad > 0
+
+
+def test_evaluating_changes_nothing():
+    projections, batch = case()
+    loss = InfoNce().eval()
+    with torch.no_grad():
+        loss.log_logit_scale.fill_(20.0)
+    assert loss(projections, batch).parts["logit_scale"].item() == pytest.approx(100)
+    assert loss.log_logit_scale.item() == 20
+
+
+def test_bad_settings_speak():
+    with pytest.raises(ConfigError, match="init_temperature is out of range"):
+        InfoNce(init_temperature=0.001)
+    with pytest.raises(UnknownNameError, match="did you mean 'chunked'"):
+        InfoNce(impl="chunks")
+    projections, _ = case()
+    _, other = case(modalities=2)
+    with pytest.raises(ShapeError, match="Projections do not fit"):
+        InfoNce()(projections, other)

@@ -1,0 +1,134 @@
+"""The card: its header by the Hub's own reader, its facts against the records, its bytes against themselves."""
+
+import re
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+
+from hdt_fm.report.card import (
+    CardFacts,
+    DataFacts,
+    data_facts,
+    energy,
+    evaluation,
+    flat,
+    refuse_unready,
+    render,
+    slug,
+    without_small_cells,
+)
+from hdt_fm.report.tables import markdown
+from hdt_fm.schema.errors import PublishError
+from hdt_fm.schema.manifest import ModelConfig, Preprocess
+from hdt_fm.schema.result import Result, RunRecord
+from hdt_fm.schema.shard import ShardManifest
+
+
+@pytest.fixture
+def card(
+    checkpoint: Path, card_facts: CardFacts, data: DataFacts, records: tuple[RunRecord, ...], result: Result
+) -> str:
+    config = ModelConfig.model_validate_json((checkpoint / "config.json").read_bytes())
+    preprocess = Preprocess.model_validate_json((checkpoint / "preprocess.json").read_bytes())
+    cards = [render(card_facts, (data,), records, (result,), config, preprocess) for _ in range(2)]
+    assert cards[0] == cards[1]
+    return cards[0]
+
+
+def test_the_header_is_read_back_by_the_hubs_library(card: str, tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(card)
+    header = ModelCard.load(path).data
+    assert (header.license, header.library_name, header.model_name) == ("cc-by-4.0", "hdt_fm", "Wrist stress 1")
+    assert header.tags[-3:] == ["ppg", "eda", "stress"]
+    assert [(one.task_name, one.metric_type, one.metric_value) for one in header.eval_results] == [
+        ("stress", "auroc", 0.7654321),
+        ("stress", "auroc", 0.7211111),
+    ]
+    assert {one.dataset_name for one in header.eval_results} == {"stress study"}
+
+
+def test_the_card_holds_the_table_and_the_facts(card: str, result: Result) -> None:
+    assert markdown(result).strip() in card
+    assert "hand features" in card
+    for fact in (
+        "| people | 14 |",
+        "| windows kept | 231 of 300 possible |",
+        "| hours of windows | 3.5 |",
+        "| PPG | `ppg` | arbitrary | 1 | 16 | 0.5 to 6 Hz | inverted |",
+        "| Electrodermal activity | `eda` | uS | 2 | 4 | unfiltered | as recorded |",
+        "| device.name | `cpu` |",
+        "| time | 1834.2 s |",
+        "0.528 hours of wall time",
+        "pseudonymised, not anonymous",
+        "gaps between groups of people are unknown",
+        "https://creativecommons.org/licenses/by/4.0/legalcode",
+        "- Trained on 14 people of one laboratory.",
+    ):
+        assert fact in card, fact
+
+
+def test_the_card_reads_well(card: str) -> None:
+    assert "\n\n\n" not in card
+    assert not re.search(r"[{}]{2}|{%|None|nan", card)
+    assert not [line for line in card.splitlines() if line != line.rstrip()]
+    tables = re.findall(r"(?:^\|.*\n)+", card, re.MULTILINE)
+    assert len(tables) >= 5
+    for table in tables:
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
+        assert len(widths) == 1, table
+
+
+def test_small_cells_are_not_counted_out(manifest: ShardManifest, card: str) -> None:
+    assert data_facts(manifest).covariates == {"sex": {"f": 8, "m": 6}, "site": {"a": None, "b": None}}
+    assert "People by site: a not shown, b not shown (no count" in card
+    assert "People by sex: f 8, m 6." in card
+    assert not any(person.subject in card for person in manifest.subjects)
+
+
+def test_a_hidden_count_cannot_be_had_from_the_total() -> None:
+    assert without_small_cells({"a": 9, "b": 6, "c": 1}) == {"a": 9, "b": None, "c": None}
+    assert without_small_cells({"a": 9, "b": 2, "c": 1}) == {"a": 9, "b": None, "c": None}
+    assert without_small_cells({"a": 3}) == {"a": None}
+
+
+def test_a_table_without_baselines_is_never_printed(result: Result) -> None:
+    broken = Result.model_construct(**{**dict(result), "rows": result.rows[:2]})
+    with pytest.raises(PublishError):
+        evaluation((broken,))
+
+
+def test_provenance_is_flattened_in_its_own_order() -> None:
+    nested = {"b": {"y": 1, "x": [1, 2]}, "a": list(range(9)), "c": 0.125, "d": [{"k": 1}]}
+    assert list(flat(nested)) == [("b.y", "1"), ("b.x", "1, 2"), ("a", "9 entries"), ("c", "0.125"), ("d", "1 entries")]
+
+
+def test_energy_is_taken_where_a_record_holds_it(records: tuple[RunRecord, ...]) -> None:
+    assert list(energy(records)) == []
+    metered = records[0].model_copy(update={"summary": {"energy_kWh": 0.02}})
+    assert list(energy((metered,))) == [("pretrain", "energy_kWh: 0.02")]
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"licence": ""}, "no licence"),
+        ({"licence": "apache"}, "apache-2.0"),
+        ({"licence": "other"}, "link"),
+    ],
+)
+def test_a_licence_is_owed(card_facts: CardFacts, data: DataFacts, change: dict, match: str) -> None:
+    with pytest.raises(PublishError, match=match):
+        refuse_unready(card_facts.model_copy(update=change), (data,))
+
+
+def test_the_data_owe_a_licence_too(card_facts: CardFacts, data: DataFacts) -> None:
+    with pytest.raises(PublishError, match="stress study"):
+        refuse_unready(card_facts, (data.model_copy(update={"licence": " "}),))
+    with pytest.raises(PublishError, match="data's licence"):
+        refuse_unready(card_facts, ())
+
+
+def test_slugs_are_plain() -> None:
+    assert slug("Stress Predict (wrist)") == "stress-predict-wrist"

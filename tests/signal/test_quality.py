@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from hdt_fm.signal.quality import clipped_share, flat_share, gaps, polarity
+
+SEEN = np.ones(20, dtype=bool)
+
+
+def test_gaps_by_hand():
+    observed = np.array([1, 0, 0, 1, 1, 0, 1, 1, 1, 1], dtype=bool)
+    found = gaps(observed, 2.0)
+    assert (found.count, found.share, found.longest_s) == (2, 0.3, 1.0)
+    assert gaps(np.ones(4, dtype=bool), 2.0).longest_s == 0
+
+
+def test_flat_needs_every_channel_and_enough_time():
+    values = np.arange(40, dtype=np.float32).reshape(2, 20)
+    values[:, 5:10] = 3  # five equal samples at 4 Hz: 1.25 s
+    values[0, 12:20] = 9  # one channel moves on
+    values[:, 1:3] = 7  # half a second
+    assert flat_share(values, SEEN, 4.0) == pytest.approx(5 / 20)
+    broken = SEEN.copy()
+    broken[7] = False  # a gap parts the stretch into two short ones
+    assert flat_share(values, broken, 4.0) == 0
+
+
+def test_clipped_at_either_extreme_of_a_channel():
+    values = np.arange(20, dtype=np.float32)[None] % 9
+    values[0, 3:7] = 50
+    values[0, 10:13] = -50
+    values[0, 15:17] = 50  # two samples only
+    assert clipped_share(values, SEEN) == pytest.approx(7 / 20)
+    assert clipped_share(np.zeros((1, 20), dtype=np.float32), SEEN) == 0
+    assert clipped_share(values, ~SEEN) == 0
+
+
+def test_polarity_follows_the_steeper_side_and_turns_with_the_sign():
+    phase = np.arange(400) % 40
+    pulse = np.where(phase < 8, phase / 8, (40 - phase) / 32)[None].astype(np.float32)
+    seen = np.ones(400, dtype=bool)
+    assert polarity(pulse, seen) > 0.5
+    assert polarity(-pulse, seen) == pytest.approx(-polarity(pulse, seen))
+    assert abs(polarity(np.sin(np.arange(400) / 5)[None].astype(np.float32), seen)) < 0.05
+    assert polarity(pulse, ~seen) == 0
