@@ -31,7 +31,7 @@ from hdt_fm.evaluation.classification import classification
 from hdt_fm.evaluation.folds import Fold, grouped_folds
 from hdt_fm.evaluation.hand_features import spectral_peak_rate
 from hdt_fm.evaluation.regression import regression
-from hdt_fm.evaluation.retrieval import Part, retrieval
+from hdt_fm.evaluation.retrieval import Part, retrieval_over
 from hdt_fm.report.tables import flat_rows, markdown
 from hdt_fm.schema.embedding import EmbeddingTable
 from hdt_fm.schema.errors import ConfigError
@@ -62,10 +62,10 @@ def run(run: Run) -> RunRecord:
     scratch = scratch_scores(run, folder, table, evidence.folds)
     task = _task(evidence, folder, protocol, (hand, names), scratch, int(config.value("seed")))
     parts = [
-        Part(table, random, _pseudonyms(table, fold.test))
+        Part(table, random, _names(table, fold.test))
         for table, random, fold in zip(evidence.tables, evidence.random, evidence.folds, strict=True)
     ]
-    found = retrieval(parts, pools=(protocol.max_pool,), seed=int(config.value("seed")), draws=protocol.draws)
+    found = retrieval_over(parts, pools=(protocol.max_pool,), seed=int(config.value("seed")), draws=protocol.draws)
     results = (task, found)
     text = "\n\n".join(markdown(result) for result in results)
     write_text(run.folder / "table.md", text + "\n")
@@ -195,7 +195,7 @@ def _estimate(folder: ShardFolder, table: EmbeddingTable, protocol: ProtocolSett
     return found
 
 
-def _pseudonyms(table: EmbeddingTable, rows: NDArray[np.int64]) -> tuple[str, ...]:
+def _names(table: EmbeddingTable, rows: NDArray[np.int64]) -> tuple[str, ...]:
     return tuple(table.subjects[row] for row in np.unique(table.subject[rows]))
 
 

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from hdt_fm.checkpoint import load, load_preprocess, save_model
 from hdt_fm.cli.compose import Config
-from hdt_fm.cli.held_out import held_out_fold, people_of_checkpoint
+from hdt_fm.cli.held_out import held_out_fold, people_of_checkpoint, pseudonyms
 from hdt_fm.cli.run import Run, write_text
 from hdt_fm.cli.settings import FinetuneSettings
-from hdt_fm.cli.workflow import prepare_machine
-from hdt_fm.data.embeddings import load_table, model_digest
+from hdt_fm.cli.workflow import encoder_digest, prepare_machine
+from hdt_fm.data.embeddings import load_table
 from hdt_fm.evaluation.audit import Pretraining
 from hdt_fm.evaluation.folds import Fold
 from hdt_fm.evaluation.forecast import forecast
@@ -40,7 +40,7 @@ def run(run: Run) -> RunRecord:
     _label(table, settings.label)
     checkpoint = Path(config.value("checkpoint"))
     encoder = load(checkpoint)
-    _refuse_other_model(table, model_digest(encoder))
+    _refuse_other_model(table, encoder_digest(encoder))
     saw = people_of_checkpoint(checkpoint)
     fold = held_out_fold(table, saw)
     fit = _fit_forecast if part.name == "forecast" else _fit_probe
@@ -92,7 +92,9 @@ def _fit_probe(
     _train(run, head, everyone, target, counts, *_sides(table, fold.train, saw), settings)
     with torch.no_grad():
         output = head(everyone).numpy()
-    result = probe_table(table, settings.label, output, fold, draws=1000, seed=int(run.config.value("seed")))
+    result = probe_table(
+        table, settings.label, output, fold, pretraining=_pretraining(saw), seed=int(run.config.value("seed"))
+    )
     return head, result, seen
 
 
@@ -127,10 +129,14 @@ def _fit_forecast(
         folds=[fold],
         fit=fit,
         levels=part.args.get("quantiles", (0.1, 0.25, 0.5, 0.75, 0.9)),
-        pretraining=Pretraining((frozenset([*saw["train"], *saw["validation"]]),)),
+        pretraining=_pretraining(saw),
         seed=int(run.config.value("seed")),
     )
     return made["head"], result, made["part"]
+
+
+def _pretraining(saw: dict[str, list[str]]) -> Pretraining:
+    return Pretraining((pseudonyms(saw),))
 
 
 def _train(
@@ -201,7 +207,7 @@ def _refuse_other_model(table: EmbeddingTable, digest: str) -> None:
 
 
 def _same_encoder(folder: Path, table: EmbeddingTable) -> bool:
-    return model_digest(load(folder)) == table.model_digest
+    return encoder_digest(load(folder)) == table.model_digest
 
 
 def _headline(result: Result) -> dict[str, Any]:

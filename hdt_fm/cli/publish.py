@@ -7,8 +7,7 @@ from hdt_fm.checkpoint import load
 from hdt_fm.cli.compose import Config
 from hdt_fm.cli.run import Run
 from hdt_fm.cli.settings import PublishSettings
-from hdt_fm.cli.workflow import open_shards
-from hdt_fm.data.embeddings import model_digest
+from hdt_fm.cli.workflow import encoder_digest, open_shards
 from hdt_fm.report.card import CardFacts, data_facts
 from hdt_fm.report.check import check
 from hdt_fm.report.hub import push_to_hub
@@ -30,7 +29,7 @@ def run(run: Run) -> RunRecord:
         data=[data_facts(open_shards(config).manifest)],
         card_facts=_facts(config, settings),
         folder=target,
-        reload=lambda folder: {model_digest(load(folder))},
+        reload=lambda folder: {encoder_digest(load(folder))},
     )
     outputs, summary = {"published": target}, {"checked": "every file, digest and number"}
     if config.value("to") == "hub":
@@ -42,7 +41,7 @@ def run(run: Run) -> RunRecord:
         outputs=outputs,
         following=(f"python -c \"import hdt_fm; print(hdt_fm.load('{target}'))\"",),
         summary=summary,
-        provenance={"published": model_digest(load(target))},
+        provenance={"published": encoder_digest(load(target))},
     )
 
 

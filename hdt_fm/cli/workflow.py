@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from hdt_fm.checkpoint import Model, build_model
+from hdt_fm.checkpoint import Model, build_model, model_digest
 from hdt_fm.cli.compose import Config
 from hdt_fm.cli.progress import Report
 from hdt_fm.cli.settings import EmbedSettings, LoggerSettings, SplitSettings, TrainingSettings
@@ -155,7 +155,14 @@ def embed(config: Config, model: Model, folder: ShardFolder, progress: Report | 
     """Embeddings of every window of the folder."""
     device = device_of(config)
     size = config.section("embed", EmbedSettings).batch_size
-    return compute_embeddings(model.to(device), folder, batch_size=size, device=device, progress=progress)
+    return compute_embeddings(
+        model.to(device), folder, model_digest=encoder_digest(model), batch_size=size, device=device, progress=progress
+    )
+
+
+def encoder_digest(model: Model) -> str:
+    """Names what makes embeddings and projections; training a head on them does not change it."""
+    return model_digest(model, heads=False)
 
 
 def hand_made(

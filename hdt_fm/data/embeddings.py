@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from einops import rearrange
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
-from torch import nn
 
 from hdt_fm.data.shards import ShardFolder
 from hdt_fm.data.stream import OrderedBatches
@@ -28,20 +26,12 @@ _ARRAYS = ("embeddings", "projections", "present", "subject", "group", "time_s",
 _PLAIN = ("window_s", "hop_s", "model_digest", "data_digest")
 
 
-def model_digest(model: nn.Module) -> str:
-    """SHA-256 over names, shapes and bytes of all tensors of a model."""
-    state = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        flat = rearrange(tensor.detach().cpu().contiguous(), "... -> (...)").view(torch.uint8)
-        state.update(f"{name}\x1f{tensor.dtype}{tuple(tensor.shape)}".encode() + flat.numpy().tobytes())
-    return state.hexdigest()
-
-
 @torch.no_grad()
 def compute_embeddings(
     model: Any,
     folder: ShardFolder,
     *,
+    model_digest: str,
     batch_size: int = 256,
     device: torch.device | str = "cpu",
     progress: Callable[[int, int, str], None] | None = None,
@@ -51,6 +41,7 @@ def compute_embeddings(
     Args:
         model: A module with `embed(batch)` and `project(embeddings)`, each giving `Embeddings`. It is put into
             evaluation mode and back.
+        model_digest: What names the model in the table (`hdt_fm.checkpoint.model_digest`, without its heads).
         progress: Called with (done, total, what).
 
     Returns:
@@ -88,7 +79,7 @@ def compute_embeddings(
         subjects=tuple(row.subject for row in folder.manifest.subjects),
         window_s=folder.header.window_s,
         hop_s=folder.header.hop_s,
-        model_digest=model_digest(model),
+        model_digest=model_digest,
         data_digest=folder.digest,
     )
 

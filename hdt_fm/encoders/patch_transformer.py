@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from hdt_fm.layers.attention import TransformerBlock
 from hdt_fm.layers.channels import ChannelTable, SummaryToken
+from hdt_fm.layers.clock import CLOCK_FEATURES, clock_features
 from hdt_fm.layers.input_scale import InputScale
 from hdt_fm.layers.patches import patches
 from hdt_fm.layers.rotary import rotary_angles
@@ -48,6 +49,7 @@ class PatchTransformer(nn.Module):
         self.share = nn.Linear(1, width, bias=False)
         self.channel = ChannelTable(width=width)
         self.level = nn.Linear(2, width, bias=False)
+        self.clock = nn.Linear(CLOCK_FEATURES, width, bias=False)
         self.blocks = nn.ModuleList([TransformerBlock(width=width, heads=heads, dropout=dropout) for _ in range(depth)])
         self.norm = nn.LayerNorm(width)
         self.summary = SummaryToken(width=width)
@@ -66,6 +68,7 @@ class PatchTransformer(nn.Module):
         channels, count = points.shape[1], points.shape[2]
         tokens = self.enter(points) + self.share(share[:, None, :, None])
         tokens = tokens + (self.channel(channels) + self.level(summary))[:, :, None]
+        tokens = tokens + self.clock(clock_features(count, self.patch_s, tokens.device).to(tokens.dtype))
         x = rearrange(tokens, "batch channel patch width -> batch (channel patch) width")
         weight = repeat(share, "batch patch -> batch (channel patch)", channel=channels)
         position = torch.arange(count, device=x.device, dtype=torch.float32).repeat(channels)

@@ -20,7 +20,9 @@ HAND = "hand features"
 DUMMY = "dummy"
 
 
-def check_owed(tables: Mapping[str, EmbeddingTable], predictions: Mapping[str, np.ndarray]) -> None:
+def check_owed(
+    tables: Mapping[str, EmbeddingTable | Sequence[EmbeddingTable]], predictions: Mapping[str, np.ndarray]
+) -> None:
     """Refuse to begin without the baselines that only the caller can make.
 
     Raises:
@@ -38,7 +40,7 @@ def check_owed(tables: Mapping[str, EmbeddingTable], predictions: Mapping[str, n
 def check_inputs(
     table: EmbeddingTable,
     hand: Num[np.ndarray, "row feature"],
-    tables: Mapping[str, EmbeddingTable],
+    tables: Mapping[str, EmbeddingTable | Sequence[EmbeddingTable]],
     fold_tables: Sequence[EmbeddingTable] | None,
     folds: Sequence[Fold],
 ) -> None:
@@ -54,17 +56,22 @@ def check_inputs(
             got=f"{len(hand)} rows",
             fix="compute the hand features on the windows of the embedding table, in its order",
         )
-    for name, other in tables.items():
-        check_same_windows(table, [other], where=name)
-    if fold_tables is not None:
-        check_same_windows(table, fold_tables, where="tables of the folds")
-        if len(fold_tables) != len(folds):
+    for name, given in {**tables, **({"tables of the folds": fold_tables} if fold_tables is not None else {})}.items():
+        some = one_or_more(given)
+        check_same_windows(table, some, where=name)
+        if len(some) not in (1, len(folds)) or (given is fold_tables and len(some) != len(folds)):
             raise ShapeError(
                 "There must be one table for each fold",
                 expected=f"{len(folds)} tables",
-                got=f"{len(fold_tables)}",
+                got=f"{len(some)}",
+                where=name,
                 fix="pretrain and embed once a fold, in the order of the folds",
             )
+
+
+def one_or_more(given: EmbeddingTable | Sequence[EmbeddingTable]) -> Sequence[EmbeddingTable]:
+    """A table for all folds, or one a fold, as a sequence."""
+    return [given] if isinstance(given, EmbeddingTable) else given
 
 
 def given_scores(scores: np.ndarray, target: Target, *, outputs: int, model: str) -> Float[np.ndarray, "row output"]:

@@ -15,6 +15,7 @@ from hdt_fm.evaluation.baselines import (
     check_inputs,
     check_owed,
     given_contenders,
+    one_or_more,
     unaided,
 )
 from hdt_fm.evaluation.contenders import Contender, Metric, Role, directions, scored_rows
@@ -39,7 +40,7 @@ def classification(
     label: str,
     hand: tuple[Num[np.ndarray, "row feature"], Sequence[str]],
     folds: Sequence[Fold],
-    extra_tables: Mapping[str, EmbeddingTable],
+    extra_tables: Mapping[str, EmbeddingTable | Sequence[EmbeddingTable]],
     predictions: Mapping[str, np.ndarray],
     fold_tables: Sequence[EmbeddingTable] | None = None,
     ours: Mapping[str, np.ndarray] | None = None,
@@ -55,7 +56,7 @@ def classification(
         label: A label of kind class.
         hand: Hand-made features of the same windows (NaN where absent) and their names.
         folds: Made from `table.group`.
-        extra_tables: Further frozen encoders as baselines; must hold `random encoder`.
+        extra_tables: Further frozen encoders as baselines, one table or one a fold; must hold `random encoder`.
         predictions: Further out-of-fold scores as baselines, (row,) of class 1 or (row, class); must hold
             `trained from scratch`.
         fold_tables: One table a fold, where the encoder was pretrained per fold without the test people.
@@ -88,7 +89,7 @@ def classification(
             view,
             target,
             [*fitted, *unaided(given, view)],
-            _metrics,
+            class_metrics,
             headline=HEADLINE,
             pretraining=checks["pretraining"],
             draws=draws,
@@ -99,7 +100,7 @@ def classification(
         "task": "classification",
         "classes": list(target.classes),
         "headline": HEADLINE,
-        "better": directions(_metrics(np.zeros(1), np.zeros(1, np.int64))),
+        "better": directions(class_metrics(np.zeros(1), np.zeros(1, np.int64))),
         "hand_features": len(hand[1]),
         "encoder_per_fold": fold_tables is not None,
     }
@@ -111,7 +112,7 @@ def _fitted(
     target: Target,
     hand: np.ndarray,
     folds: Sequence[Fold],
-    extra_tables: Mapping[str, EmbeddingTable],
+    extra_tables: Mapping[str, EmbeddingTable | Sequence[EmbeddingTable]],
     own_tables: Sequence[EmbeddingTable],
     seed: int,
 ) -> list[Contender]:
@@ -136,12 +137,13 @@ def _fitted(
         contend(f"{HAND} + {TREES}", "baseline", trees, [by_hand]),
     ]
     for name, other in extra_tables.items():
-        features = [view.features(embedding_features(other))]
+        features = [view.features(embedding_features(one)) for one in one_or_more(other)]
         contenders.append(contend(f"{name} + {LINEAR}", "baseline", linear, features))
     return contenders
 
 
-def _metrics(truth: Float[np.ndarray, " row"], person: Int[np.ndarray, " row"]) -> list[Metric]:
+def class_metrics(truth: Float[np.ndarray, " row"], person: Int[np.ndarray, " row"]) -> list[Metric]:
+    """Scores of class outputs: AUROC pooled and within people, balanced accuracy, average precision."""
     labels = truth.astype(np.int64)
     return [
         Metric("auroc", lambda s: people.auroc(s, labels, person), "higher"),

@@ -16,6 +16,7 @@ from hdt_fm.evaluation.baselines import (
     check_inputs,
     check_owed,
     given_contenders,
+    one_or_more,
     unaided,
 )
 from hdt_fm.evaluation.contenders import Contender, Metric, Role, directions, scored_rows
@@ -48,7 +49,7 @@ def regression(
     label: str,
     hand: tuple[Num[np.ndarray, "row feature"], Sequence[str]],
     folds: Sequence[Fold],
-    extra_tables: Mapping[str, EmbeddingTable],
+    extra_tables: Mapping[str, EmbeddingTable | Sequence[EmbeddingTable]],
     predictions: Mapping[str, np.ndarray],
     estimates: Mapping[str, np.ndarray] | None = None,
     fold_tables: Sequence[EmbeddingTable] | None = None,
@@ -87,7 +88,7 @@ def regression(
             view,
             target,
             [*fitted, *unaided(given, view), *closed],
-            partial(_metrics, unit=target.unit),
+            partial(value_metrics, unit=target.unit),
             headline=HEADLINE,
             pretraining=checks["pretraining"],
             draws=draws,
@@ -97,7 +98,7 @@ def regression(
     record |= {
         "task": "regression",
         "headline": HEADLINE,
-        "better": directions(_metrics(np.zeros(1), np.zeros(1, np.int64), unit="")),
+        "better": directions(value_metrics(np.zeros(1), np.zeros(1, np.int64), unit="")),
         "hand_features": len(hand[1]),
         "encoder_per_fold": fold_tables is not None,
     }
@@ -109,7 +110,7 @@ def _fitted(
     target: Target,
     hand: np.ndarray,
     folds: Sequence[Fold],
-    extra_tables: Mapping[str, EmbeddingTable],
+    extra_tables: Mapping[str, EmbeddingTable | Sequence[EmbeddingTable]],
     own_tables: Sequence[EmbeddingTable],
     seed: int,
 ) -> list[Contender]:
@@ -134,7 +135,7 @@ def _fitted(
         contend(f"{HAND} + {TREES}", "baseline", trees, [by_hand]),
     ]
     for name, other in extra_tables.items():
-        features = [view.features(embedding_features(other))]
+        features = [view.features(embedding_features(one)) for one in one_or_more(other)]
         contenders.append(contend(f"{name} + {LINEAR}", "baseline", linear, features))
     return contenders
 
@@ -157,7 +158,9 @@ def _closed_form(
     return Contender(name, "baseline", filled, {"share_without_answer": missing})
 
 
-def _metrics(truth: Float[np.ndarray, " row"], person: Int[np.ndarray, " row"], *, unit: str) -> list[Metric]:
+def value_metrics(truth: Float[np.ndarray, " row"], person: Int[np.ndarray, " row"], *, unit: str) -> list[Metric]:
+    """Mean over people of each person's own MAE and RMSE."""
+
     def mae(predicted: np.ndarray) -> people.Score:
         return people.mean_of_people(people.person_means(np.abs(predicted[:, 0] - truth), person))
 

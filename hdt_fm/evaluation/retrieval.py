@@ -1,6 +1,7 @@
 """Finding a window's other modality among other windows: with the pool stated, with and without the person's own."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import permutations
 
 import numpy as np
@@ -22,6 +23,35 @@ RECALLS = (1, 5, 10)
 MIN_WINDOWS = 2
 
 
+@dataclass(frozen=True)
+class Part:
+    """One encoder, its untrained twin, and the people that it was kept from.
+
+    Attributes:
+        table: Projections of the trained encoder.
+        random_table: Those of an untrained encoder of the same config, same windows.
+        subjects: Pseudonyms of the people in play: those left out of training. None is everyone.
+        extra_tables: Further projections as baselines, e.g. fitted on hand-made features.
+    """
+
+    table: EmbeddingTable
+    random_table: EmbeddingTable
+    subjects: Sequence[str] | None = None
+    extra_tables: Mapping[str, EmbeddingTable] = field(default_factory=dict)
+
+    @property
+    def tables(self) -> dict[str, EmbeddingTable]:
+        """Every contender's projections by name, ours first."""
+        return {OURS: self.table, RANDOM_ENCODER: self.random_table, **self.extra_tables}
+
+    def rows(self) -> Bool[np.ndarray, " row"]:
+        """Rows of the people in play."""
+        if self.subjects is None:
+            return np.ones(len(self.table), dtype=np.bool_)
+        wanted = set(self.subjects)
+        return np.isin(self.table.subject, [row for row, one in enumerate(self.table.subjects) if one in wanted])
+
+
 def retrieval(
     table: EmbeddingTable,
     *,
@@ -33,62 +63,93 @@ def retrieval(
     seed: int = 0,
     draws: int = 1000,
 ) -> Result:
+    """Retrieval by one encoder; see `retrieval_over` and `Part`."""
+    part = Part(table, random_table, subjects, extra_tables or {})
+    return retrieval_over([part], pools=pools, exclude_same_subject=exclude_same_subject, seed=seed, draws=draws)
+
+
+def retrieval_over(
+    parts: Sequence[Part],
+    *,
+    pools: Sequence[int | None] = (None,),
+    exclude_same_subject: bool | None = None,
+    seed: int = 0,
+    draws: int = 1000,
+) -> Result:
     """Recall at 1, 5, 10 and median rank for each ordered pair of modalities, by cosine of projections.
 
     Args:
-        table: Projections of the trained encoder.
-        random_table: Those of an untrained encoder of the same config, same windows.
+        parts: One a fold. Each part is its own pool, since spaces of two encoders cannot be compared; scores
+            and intervals go over the people of all parts.
         pools: Size of the pool, the match included; None is every candidate. A pool larger than the
             candidates is cut to them, and `pool` in the row says the mean size that was met.
         exclude_same_subject: True leaves the person's other windows out of the pool, False keeps them,
             None gives both.
-        subjects: Pseudonyms of the people in play: those left out of training. None is everyone.
-        extra_tables: Further projections as baselines, e.g. fitted on hand-made features.
 
     Raises:
         ConfigError: If no pair of modalities shares two windows of the people in play.
         ShapeError: If tables do not hold the same windows.
     """
-    tables = {OURS: table, RANDOM_ENCODER: random_table, **(extra_tables or {})}
-    check_same_windows(table, [random_table, *(extra_tables or {}).values()], where="retrieval")
-    in_play = _rows_of_people(table, subjects)
+    first_table = parts[0].table
+    for part in parts:
+        check_same_windows(first_table, list(part.tables.values()), where="retrieval")
     exclusions = (False, True) if exclude_same_subject is None else (exclude_same_subject,)
     rows = []
-    for first, second in permutations(range(len(table.modalities)), 2):
-        both = np.flatnonzero(in_play & table.present[:, first] & table.present[:, second])
+    for first, second in permutations(range(len(first_table.modalities)), 2):
         for excluded in exclusions:
-            if len(both) < MIN_WINDOWS or (excluded and len(np.unique(table.group[both])) < 2):
-                continue
             for pool in pools:
-                found = {name: _ranks(one, both, first, second, excluded, pool, seed) for name, one in tables.items()}
-                what = _what(table, first, second, pool, excluded)
-                rows += _pair_rows(what, found, table.group[both], excluded, draws, seed)
+                found, group = _found(parts, first, second, excluded, pool, seed)
+                if len(group):
+                    what = _what(first_table, first, second, pool, excluded)
+                    rows += _pair_rows(what, found, group, excluded, draws, seed)
     if not rows:
         raise ConfigError(
             "No pair of modalities can be retrieved",
             expected="two windows that hold both modalities, of two people where one's own are excluded",
             fix="name more people, or a table of more than one modality",
         )
+    in_play = np.any([part.rows() for part in parts], axis=0)
     protocol = {
         "task": "retrieval",
-        "people": len(np.unique(table.group[in_play])),
+        "people": len(np.unique(first_table.group[in_play])),
         "windows": int(in_play.sum()),
+        "encoders": len(parts),
         "pools": [pool or "all" for pool in pools],
         "same_person": ["excluded" if one else "kept" for one in exclusions],
         "intervals": f"95 % percentile, {draws} resamples of the people who ask; pools stay",
         "seed": seed,
         "headline": OURS,
         "better": directions(_metrics(np.zeros(1, np.int64))),
-        "model_digest": table.model_digest,
-        "data_digest": table.data_digest,
+        "model_digest": first_table.model_digest,
+        "data_digest": first_table.data_digest,
     }
     return Result(name="cross-modal retrieval", protocol=protocol, rows=tuple(rows), required_baselines=REQUIRED)
 
 
-def _rows_of_people(table: EmbeddingTable, subjects: Sequence[str] | None) -> Bool[np.ndarray, " row"]:
-    if subjects is None:
-        return np.ones(len(table), dtype=np.bool_)
-    return np.isin(table.subject, [row for row, one in enumerate(table.subjects) if one in set(subjects)])
+def _found(
+    parts: Sequence[Part], first: int, second: int, excluded: bool, pool: int | None, seed: int
+) -> tuple[dict[str, Ranks], Int[np.ndarray, " query"]]:
+    """Ranks of every contender over the queries of all parts, and who asked."""
+    pieces: dict[str, list[Ranks]] = {name: [] for name in parts[0].tables}
+    groups = [np.zeros(0, dtype=np.int64)]
+    for part in parts:
+        present = part.table.present
+        both = np.flatnonzero(part.rows() & present[:, first] & present[:, second])
+        if len(both) < MIN_WINDOWS or (excluded and len(np.unique(part.table.group[both])) < 2):
+            continue
+        for name, table in part.tables.items():
+            pieces[name].append(_ranks(table, both, first, second, excluded, pool, seed))
+        groups.append(part.table.group[both])
+    group = np.concatenate(groups)
+    return {name: _joined(some) for name, some in pieces.items() if some}, group
+
+
+def _joined(pieces: Sequence[Ranks]) -> Ranks:
+    return Ranks(
+        np.concatenate([piece.greater for piece in pieces]),
+        np.concatenate([piece.ties for piece in pieces]),
+        np.concatenate([piece.pool for piece in pieces]),
+    )
 
 
 def _what(table: EmbeddingTable, first: int, second: int, pool: int | None, excluded: bool) -> str:

@@ -123,6 +123,8 @@ def _gaps(seen: NDArray[np.bool_], ident: str) -> Iterator[str]:
 
 
 def _wave(values: NDArray[np.float32], seen: NDArray[np.bool_], unit: str) -> Iterator[str]:
+    if not seen.any():
+        return
     low, high = float(values[seen].min()), float(values[seen].max())
     span = high - low or 1.0
     edges = np.flatnonzero(np.diff(seen, prepend=False, append=False)).reshape(-1, 2)

@@ -168,8 +168,8 @@ def test_an_index_that_lies_about_a_shape_is_refused(fresh):
 def test_unfinished_foreign_and_hostile_folders_are_refused(fresh, tmp_path):
     with pytest.raises(ShardError, match="did not finish"):
         ShardFolder.open(tmp_path)
-    with pytest.raises(UnknownNameError, match="split 'trian'"):
-        ShardFolder.open(fresh, split="trian")
+    with pytest.raises(UnknownNameError, match="split 'holdout'"):
+        ShardFolder.open(fresh, split="holdout")
     for path in ("../../etc/passwd", "/etc/passwd", "all/../../x-00000.tar", "all/pipe:rm -rf-00000.tar"):
         copy = tmp_path / "copy"
         copy.mkdir(exist_ok=True)

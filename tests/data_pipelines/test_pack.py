@@ -72,7 +72,7 @@ def test_stock_webdataset_reads_shards_in_three_lines(tiny, tmp_path):
     manifest = json.loads((tmp_path / "a" / "manifest.json").read_bytes())
     assert sum(len(block["wid"]) for block in found) == manifest["counts"]["windows_kept"]
     assert found[0]["acc"].shape == (16, 3, 32)
-    windows = list(one_by_one(found))
+    windows = list(dataset.compose(one_by_one))
     assert sorted(int(window["wid"]) for window in windows) == list(range(len(windows)))
     assert windows[17]["ppg"].shape == (1, 64)
 

@@ -186,3 +186,15 @@ def test_one_window_makes_one_example(new_batch: Callable[..., Batch], new_linea
     assert made.examples() == (0,)
     assert html(replace(made, reliability=examine(new_linear(batch), batch, made))).count("<article>") == 1
     assert torch.equal(batch.window_id, torch.zeros(1, dtype=torch.int64))
+
+
+def test_a_modality_that_is_present_without_a_sample_is_all_hatched(
+    new_batch: Callable[..., Batch], new_linear: Callable[..., nn.Module]
+) -> None:
+    batch = new_batch(1)
+    acc = replace(batch.signals["acc"], observed=torch.zeros_like(batch.signals["acc"].observed))
+    batch = replace(batch, signals={**batch.signals, "acc": acc})
+    made = attribute(new_linear(batch), batch, target=0)
+    page = Outline(html(replace(made, reliability=examine(new_linear(batch), batch, made))))
+    assert page.text.count("no credit anywhere. 100% of it was not measured") == 3
+    assert page.count("polyline") == 3  # ppg and the two channels of temp
