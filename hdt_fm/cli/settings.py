@@ -42,6 +42,7 @@ class TrainingSettings(Plain):
     precision: Literal["32-true", "bf16-mixed"]
     checkpoint_every: int = Field(ge=1)
     val_every: int = Field(ge=1)
+    people_per_pool: int | None = Field(ge=1)
     modality_dropout: float = Field(ge=0, lt=1)
     augment: AugmentSettings
     resume: str

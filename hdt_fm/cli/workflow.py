@@ -134,6 +134,7 @@ def train_encoder(
             train_subjects=people.train,
             val_subjects=people.validation,
             batch_size=training.batch_size,
+            people_per_pool=training.people_per_pool,
             seed=int(config.value("seed")),
         ),
         preprocess=preprocess_of(folder),
@@ -145,7 +146,7 @@ def train_encoder(
         progress=progress,
         say=say,
         seed=int(config.value("seed")),
-        **training.model_dump(exclude={"batch_size", "modality_dropout", "augment", "val_every"}),
+        **training.model_dump(exclude={"batch_size", "people_per_pool", "modality_dropout", "augment", "val_every"}),
         **logger.model_dump(),
     )
     return model.to(device_of(config)), outcome

@@ -27,6 +27,7 @@ class ShardDataModule(LightningDataModule):
         val_subjects: Rows held out; None validates on nothing.
         batch_size: Global batch in windows, over all processes.
         val_batch_size: As `batch_size` where not given.
+        people_per_pool: See `WindowStream`.
         val_windows: At most so many validation windows; they lie interleaved, so the first ones are a fair draw.
 
     Raises:
@@ -44,6 +45,7 @@ class ShardDataModule(LightningDataModule):
         val_windows: int | None = None,
         seed: int = 0,
         pool_blocks: int = 8,
+        people_per_pool: int | None = None,
         verify: Verify = "touch",
     ) -> None:
         super().__init__()
@@ -52,7 +54,8 @@ class ShardDataModule(LightningDataModule):
         self.train_subjects = everyone if train_subjects is None else np.asarray(train_subjects)
         self.val_subjects = everyone[:0] if val_subjects is None else np.asarray(val_subjects)
         self._refuse_leak()
-        self.batch_size, self.seed, self.pool_blocks = batch_size, seed, pool_blocks
+        self.batch_size, self.seed = batch_size, seed
+        self.pool_blocks, self.people_per_pool = pool_blocks, people_per_pool
         self.train_positions = positions_of(self.folder, self.train_subjects)
         val_positions = positions_of(self.folder, self.val_subjects)[:val_windows]
         self._validation = OrderedBatches(self.folder, val_positions, batch_size=val_batch_size or batch_size)
@@ -70,6 +73,7 @@ class ShardDataModule(LightningDataModule):
             batch_size=self.batch_size,
             seed=self.seed,
             pool_blocks=self.pool_blocks,
+            people_per_pool=self.people_per_pool,
             rank=trainer.global_rank if trainer else 0,
             world=trainer.world_size if trainer else 1,
         )

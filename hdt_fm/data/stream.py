@@ -24,6 +24,8 @@ class WindowStream(IterableDataset[Batch]):
     Args:
         positions: Windows to draw from.
         batch_size: Global batch, over all ranks.
+        people_per_pool: Draw from the windows of so many people at a time, so that a batch holds many windows of
+            each; None draws from `pool_blocks` blocks of the shards, which hold nearly everyone.
         batches: Stop before this global batch; None goes on for ever.
         rank, world: This process takes its equal slice of every batch.
 
@@ -40,6 +42,7 @@ class WindowStream(IterableDataset[Batch]):
         batch_size: int,
         seed: int,
         pool_blocks: int = 8,
+        people_per_pool: int | None = None,
         batches: int | None = None,
         rank: int = 0,
         world: int = 1,
@@ -53,7 +56,9 @@ class WindowStream(IterableDataset[Batch]):
             )
         chosen = np.zeros(folder.windows, dtype=np.bool_)
         chosen[positions] = True
-        self.order = ShardOrder([block[chosen[block]] for block in folder.blocks()], seed, pool_blocks)
+        blocks = folder.blocks() if people_per_pool is None else _by_person(folder)
+        self.order = ShardOrder([block[chosen[block]] for block in blocks], seed, people_per_pool or pool_blocks)
+        self.people_per_pool = people_per_pool
         self.folder, self.batch_size, self.batches = folder, batch_size, batches
         self._slice = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
         self._windows = f"{xxhash.xxh3_64_intdigest(np.packbits(chosen).tobytes()):016x}"
@@ -118,8 +123,15 @@ class WindowStream(IterableDataset[Batch]):
             "windows": self._windows,
             "seed": self.order.seed,
             "pool_blocks": self.order.pool_blocks,
+            "people_per_pool": self.people_per_pool or 0,
             "batch_size": self.batch_size,
         }
+
+
+def _by_person(folder: ShardFolder) -> list[NDArray[np.int64]]:
+    order = np.argsort(folder.subject_rows, kind="stable")
+    starts = np.searchsorted(folder.subject_rows[order], np.arange(1, len(folder.manifest.subjects)))
+    return np.split(order, starts)
 
 
 class OrderedBatches:

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from hdt_fm.layers.attention import TransformerBlock
 from hdt_fm.layers.channels import ChannelTable, SummaryToken
-from hdt_fm.layers.clock import CLOCK_FEATURES, clock_features
 from hdt_fm.layers.input_scale import InputScale
 from hdt_fm.layers.patches import patches
 from hdt_fm.layers.rotary import rotary_angles
+from hdt_fm.layers.slots import slot_means, slot_shares
 
 
 class PatchTransformer(nn.Module):
@@ -24,6 +24,7 @@ class PatchTransformer(nn.Module):
         width: Components of tokens and of the embedding; divisible by 2 * heads.
         patch_s: Seconds of one patch. Cost grows with channels * window_s / patch_s (squared in attention).
         patch_points: Points at which a patch is read, whatever the sampling rate.
+        slots: Equal stretches of the window that are pooled apart, so that the embedding knows when, not only what.
         center, scale: Input statistics of the training people, in the modality's unit.
 
     Units: values in the modality's canonical unit; the embedding has none (layer-normalised).
@@ -37,23 +38,23 @@ class PatchTransformer(nn.Module):
         heads: int = 4,
         patch_s: float = 1.0,
         patch_points: int = 32,
+        slots: int = 6,
         dropout: float = 0.0,
         center: float = 0.0,
         scale: float = 1.0,
     ) -> None:
         super().__init__()
-        self.width, self.patch_s, self.patch_points = width, patch_s, patch_points
+        self.width, self.patch_s, self.patch_points, self.slots = width, patch_s, patch_points, slots
         self.head_width = width // heads
         self.input_scale = InputScale(center=center, scale=scale)
         self.enter = nn.Linear(patch_points, width)
         self.share = nn.Linear(1, width, bias=False)
         self.channel = ChannelTable(width=width)
         self.level = nn.Linear(2, width, bias=False)
-        self.clock = nn.Linear(CLOCK_FEATURES, width, bias=False)
         self.blocks = nn.ModuleList([TransformerBlock(width=width, heads=heads, dropout=dropout) for _ in range(depth)])
         self.norm = nn.LayerNorm(width)
         self.summary = SummaryToken(width=width)
-        self.leave = nn.Linear(2 * width, width)
+        self.leave = nn.Linear((slots + 1) * width, width)
         self.out_norm = nn.LayerNorm(width)
 
     def forward(
@@ -68,7 +69,6 @@ class PatchTransformer(nn.Module):
         channels, count = points.shape[1], points.shape[2]
         tokens = self.enter(points) + self.share(share[:, None, :, None])
         tokens = tokens + (self.channel(channels) + self.level(summary))[:, :, None]
-        tokens = tokens + self.clock(clock_features(count, self.patch_s, tokens.device).to(tokens.dtype))
         x = rearrange(tokens, "batch channel patch width -> batch (channel patch) width")
         weight = repeat(share, "batch patch -> batch (channel patch)", channel=channels)
         position = torch.arange(count, device=x.device, dtype=torch.float32).repeat(channels)
@@ -76,8 +76,8 @@ class PatchTransformer(nn.Module):
         keys = self._keys(weight)
         for block in self.blocks:
             x = block(x, angles, keys)
-        total = weight.sum(1, keepdim=True)
-        pooled = (self.norm(x) * weight[..., None]).sum(1) / torch.where(total > 0, total, 1.0)
+        pooled = slot_means(self.norm(x), weight, shares=slot_shares(count, self.slots, x.device).repeat(1, channels))
+        pooled = rearrange(pooled, "batch slot width -> batch (slot width)")
         return self.out_norm(self.leave(torch.cat((pooled, self.summary(summary)), dim=-1)))
 
     @staticmethod

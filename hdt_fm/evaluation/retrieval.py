@@ -21,6 +21,7 @@ CHANCE = "chance"
 REQUIRED = (CHANCE, RANDOM_ENCODER)
 RECALLS = (1, 5, 10)
 MIN_WINDOWS = 2
+MIN_PEOPLE = 2
 
 
 @dataclass(frozen=True)
@@ -99,13 +100,14 @@ def retrieval_over(
         for excluded in exclusions:
             for pool in pools:
                 found, group = _found(parts, first, second, excluded, pool, seed)
-                if len(group):
+                # One person who asks gives no interval, and a number without one says nothing about others.
+                if len(np.unique(group)) >= MIN_PEOPLE:
                     what = _what(first_table, first, second, pool, excluded)
                     rows += _pair_rows(what, found, group, excluded, draws, seed)
     if not rows:
         raise ConfigError(
             "No pair of modalities can be retrieved",
-            expected="two windows that hold both modalities, of two people where one's own are excluded",
+            expected="windows that hold both modalities, of two people or more",
             fix="name more people, or a table of more than one modality",
         )
     in_play = np.any([part.rows() for part in parts], axis=0)

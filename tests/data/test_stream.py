@@ -118,3 +118,20 @@ def test_ordered_batches_are_complete_and_equal_each_time(f32_folder):
     assert ids(batches) == ids(batches)
     joined = torch.cat([batch.window_id for batch in batches])
     assert np.array_equal(joined.numpy(), f32_folder.window_ids[3:50])
+
+
+def test_few_people_at_a_time_still_gives_every_window_once_an_epoch(f32_folder):
+    everything = np.arange(f32_folder.windows)
+    stream = WindowStream(f32_folder, everything, batch_size=8, seed=3, people_per_pool=2)
+    order = stream.order.positions(0, 0, f32_folder.windows)
+    assert sorted(order.tolist()) == everything.tolist()
+    people = f32_folder.subject_rows[order]
+    size = np.bincount(f32_folder.subject_rows, minlength=len(f32_folder.manifest.subjects))
+    start = 0
+    while start < len(order):
+        first = people[start : start + 1]
+        pool = np.unique(people[start : start + size[first[0]]])
+        assert len(pool) <= 2
+        start += int(size[pool].sum()) if len(pool) == 2 else int(size[pool].sum())
+    mixed = WindowStream(f32_folder, everything, batch_size=8, seed=3)
+    assert mixed.state_dict()["people_per_pool"] != stream.state_dict()["people_per_pool"]
