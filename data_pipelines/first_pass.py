@@ -98,7 +98,9 @@ def turns(visits: Iterator[Visit], allowed: Consent) -> Iterator[Found]:
 
 def _lost(found: Found, error: HdtError) -> dict[str, str]:
     """One row of the quarantine report. `where` stays out: a file's name is often a person's id."""
-    reason = " ".join([error.problem, *(f"({note})" for note in getattr(error, "__notes__", []))])
+    parts = [("expected", error.expected), ("got", error.got), ("what to do", error.fix)]
+    said = [error.problem, *(f"{label}: {text}" for label, text in parts if text)]
+    reason = "; ".join(said) + "".join(f" ({note})" for note in getattr(error, "__notes__", []))
     subject = found.visit.subject if found.visit else "unknown"
     return {"visit": found.digest, "subject": subject, "error": type(error).__name__, "reason": reason}
 
@@ -117,7 +119,7 @@ def check_losses(passed: Passed) -> None:
         raise ShardError(
             f"{len(passed.lost)} of {total} visits cannot be used",
             expected="at most 1 % of visits and no whole person lost",
-            got=f"{len(people)} people lost whole; " + "; ".join(reasons[:3]),
+            got=f"{len(people)} people lost whole; " + " | ".join(reasons[:3]),
             fix="repair or remove those files (`hdt-fm inspect` shows what is in one) and run again",
         )
     if not sum(visit.windows for visit in passed.visits):
