@@ -134,7 +134,7 @@ def _checked(override: str, tree: DictConfig) -> str:
 
 def _flat_keys(tree: DictConfig, prefix: str = "") -> list[str]:
     keys: list[str] = []
-    for key in tree:
+    for key in map(str, tree):
         name = f"{prefix}{key}"
         keys.append(name)
         node = tree._get_node(key)

@@ -24,7 +24,8 @@ def run(run: Run) -> RunRecord:
     """Walk the path; each station is the verb itself, with the settings of this command line."""
     own = run.config.overrides
     chosen = own if any(word.startswith("experiment=") for word in own) else ["experiment=demo", *own]
-    seconds, outputs = {}, {}
+    seconds: dict[str, float] = {}
+    outputs: dict[str, Path] = {}
     for verb, more in PATH:
         run.say(f"\n== hdt-fm {verb} {' '.join([*chosen, *more])}")
         config = compose_config(verb, [*chosen, *more])

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from hdt_fm.checkpoint import load
@@ -39,7 +40,7 @@ def plan(config: Config) -> dict[str, Any]:
     folder = open_shards(config)
     model = load(config.value("checkpoint"), device=device_of(config))
     size = config.section("embed", EmbedSettings).batch_size
-    batch = OrderedBatches(folder, range(min(size, folder.windows)), batch_size=size)
+    batch = OrderedBatches(folder, np.arange(min(size, folder.windows)), batch_size=size)
     start = time.monotonic()
     with torch.no_grad():
         embedded = model.embed(next(iter(batch)).to(device_of(config)))

@@ -12,7 +12,7 @@ from typing import Any
 
 import hdt_fm
 from hdt_fm.cli.compose import Config, compose_config
-from hdt_fm.cli.main import EXIT_OK, Options
+from hdt_fm.cli.main import EXIT_INTERRUPTED, EXIT_OK, Options
 from hdt_fm.cli.progress import Report, reporter
 from hdt_fm.schema.result import Result, RunRecord
 
@@ -71,7 +71,7 @@ def run_verb(name: str, options: Options, overrides: list[str]) -> int:
         return EXIT_OK
     record = call(name, config)
     print(record.model_dump_json(indent=1) if options.json else ending(record, _folder(name, config)))
-    return EXIT_OK
+    return EXIT_INTERRUPTED if record.summary.get("stopped by") else EXIT_OK
 
 
 def call(name: str, config: Config) -> RunRecord:
@@ -99,7 +99,7 @@ def _versions() -> dict[str, str]:
 
 def ending(record: RunRecord, folder: Path) -> str:
     lines = [f"{record.verb}: done in {record.seconds:.1f} s"]
-    lines += [f"  {key}: {value}" for key, value in record.summary.items()]
+    lines += [f"  {key}: {value}" for key, value in record.summary.items() if value is not None]
     lines += [f"  {name} -> {os.path.normpath(folder / path)}" for name, path in record.outputs.items()]
     lines += [f"  result -> {folder / 'result.json'}"]
     lines += [f"next: {command}" for command in record.next]

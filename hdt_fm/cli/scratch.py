@@ -35,7 +35,8 @@ def _one_fold(run: Run, folder, table, fold, protocol, progress) -> NDArray[np.f
     model = new_model(config, folder, people).to(device_of(config))
     known = table.labels[label][fold.train]
     known = known[np.isfinite(known)]
-    width = model.encoder.width * len(table.modalities) + len(table.modalities)
+    # As `head_input` lays it out: embeddings side by side, then presence.
+    width = table.embeddings.shape[2] * len(table.modalities) + len(table.modalities)
     args = (
         {"out_features": int(known.max()) + 1, "kind": "class"}
         if protocol.kind == "classification"

@@ -171,7 +171,8 @@ def hand_made(
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Hand-made features of the table's windows, in its order."""
     rates = {column.name: column.sampling_rate_hz for column in folder.header.modalities}
-    parts, ids, names = [], [], ()
+    parts, ids = [], []
+    names: tuple[str, ...] = ()
     batches = OrderedBatches(folder, np.arange(folder.windows), batch_size=512)
     for number, batch in enumerate(batches):
         values = {name: signal.values.numpy() for name, signal in complete(batch, folder).items()}

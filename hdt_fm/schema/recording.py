@@ -193,7 +193,7 @@ def recording_arrays(
     scale, offset = entry.conversion(unit)
     converted = np.asarray(values, dtype=np.float64) * scale + offset
     low, high = entry.plausible
-    observed = (np.isfinite(converted) & (converted >= low) & (converted <= high)).all(axis=0)
+    observed: NDArray[np.bool_] = np.all(np.isfinite(converted) & (converted >= low) & (converted <= high), axis=0)
     if missing is not None:
-        observed &= ~missing
+        observed = observed & ~missing
     return np.where(observed, converted, 0.0).astype(np.float32), observed

@@ -1,5 +1,7 @@
 import io
 
+import pytest
+
 from hdt_fm.cli.progress import PLAIN_EVERY_S, reporter
 
 
@@ -35,15 +37,20 @@ def test_time_left_follows_the_rate() -> None:
     assert out.getvalue() == "pretrain 60/300  2.0/s  2:00 left  loss 1.0\n"
 
 
-def test_a_terminal_gets_one_line_that_is_written_over() -> None:
+def test_a_terminal_gets_a_live_bar_with_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
     clock, out = Clock(), Terminal()
     report = reporter("shard", stream=out, clock=clock)
     clock.now = 1.0
     report(1, 4, "")
     clock.now = 4.0
-    report(4, 4, "")
-    assert out.getvalue().count("\n") == 1
-    assert "[######..................] 1/4" in out.getvalue()
+    report(4, 4, "packed")
+    text = out.getvalue()
+    assert "\x1b[" in text, "a live display writes over itself"
+    assert "4/4" in text
+    assert "1.0/s" in text
+    assert "packed" in text
 
 
 def test_an_unknown_total_gives_no_time_left() -> None:

@@ -105,8 +105,8 @@ def test_nothing_of_a_person_is_in_what_leaves_the_run(walked: Path) -> None:
     people = json.loads((walked / "pretrain" / "people.json").read_text())
     pseudonyms = [name for part in people.values() for name in part]
     assert len(pseudonyms) == 12
-    outside = [*(walked / "publish" / "model").iterdir(), *(walked / "explain").iterdir(), *walked.glob("*/result.json")]
-    for path in outside:
+    published, report = (walked / "publish" / "model").iterdir(), (walked / "explain").iterdir()
+    for path in [*published, *report, *walked.glob("*/result.json")]:
         data = path.read_bytes()
         assert not [name for name in pseudonyms if name.encode() in data], path.name
 
