@@ -33,13 +33,18 @@ def run(run: Run) -> RunRecord:
         run.say(ending(record, Path(config.value("root")) / verb))
         seconds[verb] = round(seconds.get(verb, 0) + record.seconds, 1)
         outputs |= {f"{verb} {name}": Path(config.value("root")) / verb / path for name, path in record.outputs.items()}
-    run.say("\n" + outputs["evaluate table"].read_text())
+    run.say("\n" + first_table(outputs["evaluate table"].read_text()))
     shown = ("evaluate table", "explain report", "publish published")
     return run.finish(
         outputs={name: outputs[name] for name in shown},
         following=("hdt-fm list", "hdt-fm shard cohort=folder source=FOLDER_OF_RECORDINGS name=my_cohort"),
         summary={"seconds by station": json.dumps(seconds)},
     )
+
+
+def first_table(text: str) -> str:
+    """The head and the first task of a report's markdown; the file holds the rest."""
+    return "\n\n**".join(text.split("\n\n**")[:2])
 
 
 def plan(config: Config) -> dict[str, Any]:

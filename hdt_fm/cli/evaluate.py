@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from hdt_fm.checkpoint import load
 from hdt_fm.cli.compose import Config
 from hdt_fm.cli.held_out import held_out_fold, people_of_checkpoint, pseudonyms
-from hdt_fm.cli.run import Run, write_text
+from hdt_fm.cli.run import Run, peak_memory_gb, write_text
 from hdt_fm.cli.scratch import scratch_scores
-from hdt_fm.cli.settings import ProtocolSettings
+from hdt_fm.cli.settings import ProtocolSettings, TrainingSettings
+from hdt_fm.cli.trial import trial
 from hdt_fm.cli.workflow import (
     People,
     device_of,
@@ -80,18 +81,25 @@ def run(run: Run) -> RunRecord:
 
 
 def plan(config: Config) -> dict[str, Any]:
-    """Check shards, label and folds."""
+    """Check shards and label, run a few steps, and say what the folds would take."""
+    prepare_machine(config)
     protocol = config.section("protocol", ProtocolSettings)
     folder = open_shards(config)
     labels = [column.name for column in folder.header.labels]
     if protocol.label not in labels:
         raise ConfigError(f"The shards have no label {protocol.label!r}", expected=f"one of: {', '.join(labels)}")
     known = ~np.isnan(folder.labels[protocol.label])
+    everyone = People(np.arange(len(folder.manifest.subjects)), NOBODY, NOBODY)
+    tried = trial(config, folder, everyone)
+    folds = protocol.folds if protocol.people == "per_fold" else 1
+    steps = protocol.scratch_steps + (config.section("training", TrainingSettings).steps if folds > 1 else 0)
     return {
         "protocol": f"{protocol.kind} of {protocol.label}, people {protocol.people}",
         "windows with the label": f"{int(known.sum())} of {folder.windows}",
         "people with the label": len(np.unique(folder.subject_rows[known])),
-        "encoders to pretrain": protocol.folds if protocol.people == "per_fold" else 0,
+        "encoders to pretrain": folds if folds > 1 else 0,
+        "estimated minutes": round(tried.seconds * steps * folds / 60, 1),
+        "peak memory GB": peak_memory_gb(),
     }
 
 

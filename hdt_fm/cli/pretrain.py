@@ -1,26 +1,16 @@
 """`hdt-fm pretrain`: shards -> encoder. Started again after a stop, it goes on where it was."""
 
 import json
-import resource
-import time
 from pathlib import Path
 from typing import Any
 
 from hdt_fm.checkpoint import model_digest
 from hdt_fm.cli.compose import Config
 from hdt_fm.cli.held_out import PARTS, PEOPLE_NAME
-from hdt_fm.cli.run import Run, write_text
+from hdt_fm.cli.run import Run, peak_memory_gb, write_text
 from hdt_fm.cli.settings import TrainingSettings
-from hdt_fm.cli.workflow import (
-    changes,
-    new_loss,
-    new_model,
-    open_shards,
-    people_of,
-    prepare_machine,
-    train_encoder,
-)
-from hdt_fm.data.datamodule import ShardDataModule
+from hdt_fm.cli.trial import trial
+from hdt_fm.cli.workflow import open_shards, people_of, prepare_machine, train_encoder
 from hdt_fm.schema.result import RunRecord
 
 
@@ -66,29 +56,19 @@ def write_people(folder: Path, shards: Any, people: Any) -> None:
 
 
 def plan(config: Config) -> dict[str, Any]:
-    """Build everything, run three batches, and say what the whole would take."""
+    """Build everything, run a few steps, and say what the whole would take."""
     prepare_machine(config)
     training = config.section("training", TrainingSettings)
     folder = open_shards(config)
     people = people_of(config, folder)
-    model, loss = new_model(config, folder, people.train), new_loss(config)
-    data = ShardDataModule(folder=folder, train_subjects=people.train, batch_size=training.batch_size, seed=0)
-    stream, (augment, drop) = data.train_dataloader(), changes(config)
-    times = []
-    for step in range(3):
-        start = time.monotonic()
-        batch = drop(augment(stream.batch(step), step), step)
-        report = loss(model.project(model.embed(batch)), batch)
-        report.value.backward()
-        times.append(time.monotonic() - start)
-    seconds = min(times)
+    tried = trial(config, folder, people)
     return {
         "people (train, validation, test)": f"{len(people.train)}, {len(people.validation)}, {len(people.test)}",
-        "training windows": len(data.train_positions),
-        "parameters": sum(weight.numel() for weight in model.parameters()),
-        "loss of the first batches": round(report.value.item(), 4),
-        "seconds a step": round(seconds, 3),
-        "estimated minutes": round(seconds * training.steps / 60, 1),
-        "peak memory GB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
-        "passes over the data": round(training.steps * training.batch_size / max(len(data.train_positions), 1), 1),
+        "training windows": tried.windows,
+        "parameters": tried.parameters,
+        "loss of the first batches": round(tried.loss, 4),
+        "seconds a step": round(tried.seconds, 3),
+        "estimated minutes": round(tried.seconds * training.steps / 60, 1),
+        "peak memory GB": peak_memory_gb(),
+        "passes over the data": round(training.steps * training.batch_size / max(tried.windows, 1), 1),
     }

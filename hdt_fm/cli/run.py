@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import resource
 import sys
 import time
 from dataclasses import dataclass, field
@@ -87,6 +88,11 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text)
     os.replace(temporary, path)
+
+
+def peak_memory_gb() -> float:
+    """Largest resident size of this process so far."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
 
 
 def _folder(name: str, config: Config) -> Path:

@@ -73,7 +73,6 @@ class ProtocolSettings(Plain):
     people: Literal["held_out", "per_fold"]
     draws: int = Field(ge=10)
     scratch_steps: int = Field(ge=1)
-    personal_baseline_s: float = Field(ge=0)
     max_pool: int = Field(ge=2)
     only: str | None = None
     estimate: Estimate | None = None

@@ -6,7 +6,7 @@ from typing import Any
 
 from data_pipelines.build import build_shards
 from hdt_fm.cli.compose import Config
-from hdt_fm.cli.run import Run
+from hdt_fm.cli.run import Run, peak_memory_gb
 from hdt_fm.cli.settings import ShardSettings
 from hdt_fm.schema import registry
 from hdt_fm.schema.preparation import Preparation
@@ -56,8 +56,10 @@ def plan(config: Config) -> dict[str, Any]:
     config.section("shard", ShardSettings)
     preparation = config.section("preparation", Preparation)
     cohort = cohort_of(config)
+    visits = cohort.visits()
+    count = len(visits) if hasattr(visits, "__len__") else getattr(cohort, "subjects", None)
     start = time.monotonic()
-    windows = cut(next(iter(cohort.visits())), preparation)
+    windows = cut(next(visits), preparation)
     seconds = time.monotonic() - start
     one = sum(values.nbytes for values in windows.signals.values()) / max(len(windows.starts_ns), 1)
     files = len(cohort.inputs())
@@ -67,7 +69,9 @@ def plan(config: Config) -> dict[str, Any]:
         "windows of the first visit": len(windows.starts_ns),
         "present": {name: int(windows.present[:, k].sum()) for k, name in enumerate(windows.modalities)},
         "labels": ", ".join(windows.labels) or "none",
-        "seconds a visit": round(seconds, 2),
+        "visits": count,
+        "estimated minutes": round(seconds * count / 60, 1) if count else "unknown",
+        "peak memory GB": peak_memory_gb(),
         "KB a window (float32)": round(one / 1024, 1),
     }
 
