@@ -135,7 +135,7 @@ def _wave(values: NDArray[np.float32], seen: NDArray[np.bool_], unit: str) -> It
             for at, value in zip(index, run, strict=True)
         )
         yield f'<polyline class="wave" points="{points}"/>'
-    shown = "arbitrary unit" if unit == "au" else unit
+    shown = "a.u." if unit == "au" else unit
     yield f'<text class="label" x="{LEFT - 6}" y="12" text-anchor="end">{high:.3g}</text>'
     yield f'<text class="label" x="{LEFT - 6}" y="{WAVE / 2 + 4:.0f}" text-anchor="end">{escape(shown)}</text>'
     yield f'<text class="label" x="{LEFT - 6}" y="{WAVE - 2}" text-anchor="end">{low:.3g}</text>'
