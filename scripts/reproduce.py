@@ -9,7 +9,7 @@ from hdt_fm.cli.run import call
 from hdt_fm.report.tables import flat_rows, markdown
 
 # Small enough for a minute: the numbers of a quick run only show that the path works.
-QUICK = ["debug=tiny", "cohort.limit=6", "name=quick_run"]
+QUICK = ["debug=tiny", "cohort.limit=6"]
 
 
 def reproduce(experiment: str, about: str) -> None:
@@ -21,7 +21,8 @@ def reproduce(experiment: str, about: str) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as a flat list")
     parser.add_argument("overrides", nargs="*", help="settings as for hdt-fm, e.g. training.steps=500")
     options = parser.parse_args()
-    overrides = [f"experiment={experiment}", *(QUICK if options.quick else []), *options.overrides]
+    quick = [*QUICK, f"name={experiment}_quick"] if options.quick else []
+    overrides = [f"experiment={experiment}", *quick, *options.overrides]
     call("shard", compose_config("shard", overrides))
     # Beside the run of the published checkpoint, so that the two tables do not overwrite each other.
     shards = compose_config("shard", overrides).value("shards")

@@ -30,15 +30,17 @@ class Bidmc:
     Args:
         path: Folder with bidmc_NN_Signals.csv[.gz], _Numerics.csv, _Breaths.csv and _Fix.txt.
         subject_key: See `SubjectKey.find`; `public` gives the same pseudonyms everywhere.
+        limit: Only the first recordings, for a quick look; None is all.
     """
 
     name = "bidmc"
     licence = "PhysioNet open access"
     source = "Pimentel et al. 2017, doi:10.1109/TBME.2016.2613124; Goldberger et al. 2000; doi:10.13026/C2208R"
 
-    def __init__(self, *, path: str, subject_key: str = "auto") -> None:
+    def __init__(self, *, path: str, subject_key: str = "auto", limit: int | None = None) -> None:
         self._folder = Path(path)
         self._key = subject_key
+        self._limit = limit
 
     def inputs(self) -> list[Path]:
         """Every file of every recording."""
@@ -47,7 +49,7 @@ class Bidmc:
     def visits(self) -> Iterator[Visit]:
         """Each recording in order of its number; see `Visits` for what happens after an error."""
         key = SubjectKey.find(self._key)
-        signals = sorted(path for path in self.inputs() if BidmcCsv.detect(path))
+        signals = sorted(path for path in self.inputs() if BidmcCsv.detect(path))[: self._limit]
         if not signals:
             raise ReaderError(
                 "The cohort's folder holds no recording",

@@ -38,15 +38,17 @@ class StressPredict:
     Args:
         path: Folder of the data set, with Raw_data and Processed_data.
         subject_key: See `SubjectKey.find`; `public` gives the same pseudonyms everywhere.
+        limit: Only the first sessions, for a quick look; None is all.
     """
 
     name = "stress_predict"
     licence = "MIT"
     source = "Iqbal et al. 2022, doi:10.3390/s22218135; github.com/italha-d/Stress-Predict-Dataset"
 
-    def __init__(self, *, path: str, subject_key: str = "auto") -> None:
+    def __init__(self, *, path: str, subject_key: str = "auto", limit: int | None = None) -> None:
         self._folder = Path(path)
         self._key = subject_key
+        self._limit = limit
 
     def inputs(self) -> list[Path]:
         """The sessions, the label file and the time log."""
@@ -73,7 +75,7 @@ class StressPredict:
                 expected="Raw_data/Sxx.zip (Empatica E4)",
                 fix="point cohort.path to the stress_predict folder",
             )
-        return sessions
+        return sessions[: self._limit]
 
     def _stress_tracks(self) -> dict[str, LabelTrack]:
         seconds = self._labelled_seconds()

@@ -161,3 +161,19 @@ def test_wrong_inputs_speak(make_table):
         run(table, make_table, personal=("own sessions",))
     with pytest.raises(ConfigError, match="No window is left"):
         run(replace(table, time_s=table.time_s / 100, window_s=0.6), make_table, personal=("own start",))
+
+
+def test_a_random_encoder_a_fold_is_used_in_its_fold(make_table):
+    """Only the table of a fold may count there: the others hold the label itself and would score one."""
+    table = make_table()
+    folds = grouped_folds(table.group, 3, seed=0)
+    told = make_table(signal=40.0)
+    tables = []
+    for fold in folds:
+        values = told.embeddings.copy()
+        values[fold.test] = table.embeddings[fold.test]
+        tables.append(replace(table, embeddings=values))
+    result = run(table, make_table, extra_tables={"random encoder": tables}, folds=folds)
+    assert result.find("random encoder + logistic regression", "auroc").value < 0.75
+    with pytest.raises(ShapeError, match="one table for each fold"):
+        run(table, make_table, extra_tables={"random encoder": tables[:2]}, folds=folds)

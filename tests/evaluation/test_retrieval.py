@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hdt_fm.evaluation.retrieval import OURS, retrieval
+from hdt_fm.evaluation.retrieval import OURS, Part, retrieval, retrieval_over
 from hdt_fm.schema.errors import ConfigError, ShapeError
 
 
@@ -112,3 +112,28 @@ def test_refusals(make_table):
         retrieval(table, random_table=table, subjects=())
     with pytest.raises(ShapeError, match="same windows"):
         retrieval(table, random_table=two_modalities(make_table, windows=21))
+
+
+def test_folds_are_pools_of_their_own_and_people_are_joined(make_table):
+    """Two parts whose people do not meet: each query is ranked in its own part; the score is over all people."""
+    table = two_modalities(make_table, people=6)
+    table = replace(table, present=np.ones_like(table.present))
+    first, second = table.subjects[:3], table.subjects[3:]
+    parts = [Part(table, table, first), Part(table, table, second)]
+    joined = retrieval_over(parts, exclude_same_subject=False, draws=20)
+    alone = [
+        retrieval(table, random_table=table, subjects=one, exclude_same_subject=False, draws=20)
+        for one in (first, second)
+    ]
+    what = "retrieval ppg->eda, pool all, own windows kept"
+    mean = np.mean([one.find(OURS, "recall@5", what).value for one in alone])
+    assert joined.find(OURS, "recall@5", what).value == pytest.approx(mean)
+    assert joined.find(OURS, "recall@5", what).columns["pool"] == 66
+    assert joined.find(OURS, "recall@5", what).n == 6
+    assert joined.protocol["encoders"] == 2
+
+
+def test_one_person_alone_gives_no_number(make_table):
+    table = two_modalities(make_table)
+    with pytest.raises(ConfigError, match="No pair"):
+        retrieval(table, random_table=table, subjects=table.subjects[:1], exclude_same_subject=False)
