@@ -54,15 +54,12 @@ def test_quick_verbs_load_neither_torch_nor_hydra(arguments: list[str]) -> None:
         (["shard", "cohort=folder"], "The setting 'source' is required"),
         (["shard", "shard.encoding=i17"], "shard.encoding"),
         (["shard", "preparation.window_s=-1"], "preparation.window_s"),
-        (["pretrain", "device=tpu"], "The device 'tpu' cannot be used"),
         (["evaluate", "protocol.people=everyone"], "protocol.people"),
     ],
 )
 def test_a_mistake_is_named_with_what_to_do(
     arguments: list[str], suggestion: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    if arguments == ["pretrain", "device=tpu"]:
-        pytest.skip("needs shards; tested in test_walk.py")
     status = main([*arguments, f"root={tmp_path}/run"] if arguments[0] in ("shard", "evaluate") else arguments)
     captured = capsys.readouterr()
     assert status == EXIT_USER_ERROR
