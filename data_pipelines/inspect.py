@@ -10,7 +10,7 @@ from data_pipelines.readers import choose
 from hdt_fm.schema.modalities import modality as look_up_modality
 from hdt_fm.schema.recording import NS_PER_S, LabelTrack, Recording
 from hdt_fm.signal.filters import band_filter
-from hdt_fm.signal.quality import clipped_share, flat_share, gaps, polarity
+from hdt_fm.signal.quality import MIN_STILL_RATE_HZ, clipped, flat, gaps, polarity, share_of
 
 # Reading needs a subject; nothing of it is shown.
 _NOBODY = "s" + "0" * 32
@@ -98,8 +98,8 @@ def _signal_print(recording: Recording) -> SignalPrint:
         observed_share=1 - missing.share,
         gaps=missing.count,
         longest_gap_s=missing.longest_s,
-        flat_share=flat_share(values, observed, rate),
-        clipped_share=clipped_share(values, observed),
+        flat_share=share_of(flat(values, observed, rate), observed),
+        clipped_share=share_of(clipped(values, observed), observed),
         typical=tuple(round(value, 4) for value in typical) if typical else None,
         plausible=entry.plausible if np.isfinite(entry.plausible).all() else None,
         polarity=_polarity(recording) if recording.modality in _PULSES else None,
@@ -131,7 +131,7 @@ def _warnings(signal: SignalPrint) -> list[str]:
     if signal.clipped_share > 0.01:
         found.append(f"{signal.modality}: {signal.clipped_share:.1%} of the samples stay at an extreme (clipped?)")
     # Slow, coarse signals such as skin temperature stand still for seconds without fault.
-    if signal.flat_share > 0.2 and signal.sampling_rate_hz >= 20:
+    if signal.flat_share > 0.2 and signal.sampling_rate_hz >= MIN_STILL_RATE_HZ:
         found.append(f"{signal.modality}: {signal.flat_share:.0%} of the samples stand still (off the body?)")
     if signal.polarity == "inverted":
         found.append(f"{signal.modality}: pulses look upside down; set invert: true in the preparation")

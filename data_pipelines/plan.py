@@ -227,6 +227,7 @@ def _blocks(
             if mask[:, column].any():
                 members |= _modality(picker, modality, mask[:, column])
         members["mask"] = mask
+        members["sqi"] = picker.take("sqi", (len(header.modalities),), np.float16)
         members["wid"] = plan.first_id[visit] + row
         members["subj"] = plan.subject_row[visit]
         members["t0"] = picker.take("t0", (), np.int64) - shifts[visit]

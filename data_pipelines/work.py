@@ -166,6 +166,7 @@ def _members(windows: Windows) -> dict[str, np.ndarray]:
             values = np.where(observed[:, None, :], windows.signals[name], np.float32(0)).astype("<f4", copy=False)
             members[name], members[f"{name}_observed"] = values, np.packbits(observed, axis=1)
     members["mask"] = windows.present.astype(np.uint8)
+    members["sqi"] = windows.quality.astype("<f2")
     members["t0"] = windows.starts_ns.astype("<i8", copy=False)
     members |= {f"y_{name}": windows.labels[name].astype("<f4", copy=False) for name in sorted(windows.labels)}
     return members

@@ -16,6 +16,8 @@ from hdt_fm.schema.shard_index import member_array, read_header, read_index, wal
 
 Verify = Literal["touch", "full", "off"]
 REPAIR = "copy the shard from its maker again, or build the folder again with `hdt-fm shard`"
+# Members that every block must have; they are read when the folder is opened.
+FACTS = ("wid", "subj", "t0", "mask", "sqi")
 _log = logging.getLogger(__name__)
 
 
@@ -119,7 +121,7 @@ def blocks_of(shard: ShardFile, header: ShardHeader) -> list[dict[str, int]]:
         size = int(members[names["wid"]]["shape"][0])
         for name, (dtype, shape) in _promised(header, size).items():
             record = members[names[name]] if name in names else None
-            if record is None and name in ("wid", "subj", "t0", "mask"):
+            if record is None and name in FACTS:
                 raise ShardError("A block of a shard is not complete", where=f"{where}: {name}")
             if record is not None and not _fits(record, dtype, shape):
                 raise ShardError(
@@ -145,6 +147,7 @@ def _promised(header: ShardHeader, size: int) -> dict[str, tuple[str, tuple[int,
         "subj": ("<i4", (size,)),
         "t0": ("<i8", (size,)),
         "mask": ("|u1", (size, len(header.modalities))),
+        "sqi": ("<f2", (size, len(header.modalities))),
     }
     for column in header.modalities:
         dtype = "<i2" if column.encoding == "i16" else "<f4"

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hdt_fm.data.shard_file import ShardFile, Verify, blocks_of
+from hdt_fm.data.shard_file import FACTS, ShardFile, Verify, blocks_of
 from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.errors import ShardError, unknown_name
 from hdt_fm.schema.shard import (
@@ -34,6 +34,7 @@ class ShardFolder:
         digest: SHA-256 of the manifest; two folders with equal digests hold equal windows.
         window_ids, subject_rows, t0_ns: One entry per position.
         present: (position, modality).
+        quality: (position, modality): share of the window's samples, as read, without a sign of trouble.
         labels: One value per position; NaN where unknown.
         block_of: Number of the block (over the split) that holds each position; rising.
     """
@@ -163,10 +164,10 @@ class ShardFolder:
 
     def _read_facts(self) -> None:
         """Small members of every block, joined; revoked windows leave here."""
-        facts: dict[str, list[np.ndarray]] = {name: [] for name in ("wid", "subj", "t0", "mask", "block", "row")}
+        facts: dict[str, list[np.ndarray]] = {name: [] for name in (*FACTS, "block", "row")}
         labels: dict[str, list[np.ndarray]] = {label.name: [] for label in self.header.labels}
         for number, (shard, members) in enumerate(self._blocks):
-            parts = {name: shard.array(members[name]) for name in ("wid", "subj", "t0", "mask")}
+            parts = {name: shard.array(members[name]) for name in FACTS}
             size = len(parts["wid"])
             for name, part in {**parts, "block": np.full(size, number), "row": np.arange(size)}.items():
                 facts[name].append(part)
@@ -178,6 +179,7 @@ class ShardFolder:
         self.window_ids, self.t0_ns = joined["wid"][keep].astype(np.int64), joined["t0"][keep].astype(np.int64)
         self.subject_rows = joined["subj"][keep].astype(np.int32)
         self.present = joined["mask"].reshape(-1, len(self.modalities))[keep].astype(np.bool_)
+        self.quality = joined["sqi"].reshape(-1, len(self.modalities))[keep].astype(np.float32)
         self.block_of, self._row = joined["block"][keep].astype(np.int64), joined["row"][keep].astype(np.int64)
         self.labels = {name: np.concatenate(parts)[keep] for name, parts in labels.items() if parts}
         rows = self.subject_rows

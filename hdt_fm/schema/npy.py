@@ -13,7 +13,7 @@ from hdt_fm.schema.errors import ShardError
 
 ALIGNMENT = 64
 MAX_HEADER = 1024
-DTYPES = tuple(np.dtype(text) for text in ("<f4", "<i2", "|u1", "<i4", "<i8"))
+DTYPES = tuple(np.dtype(text) for text in ("<f4", "<i2", "|u1", "<i4", "<i8", "<f2"))
 _MAGIC = b"\x93NUMPY\x01\x00"
 # One fixed spelling, the one numpy writes; anything else (objects, structures, Fortran order) is refused unread.
 _HEADER = re.compile(rb"\{'descr': '([<|][fiu][1248])', 'fortran_order': False, 'shape': \(([0-9, ]{0,80})\), \} *\n")

@@ -9,8 +9,10 @@ Contract, version 1 (tests/data/test_shards.py and tests/data_pipelines/test_bui
    lower-case letters, digits, `_` only, and MUST be plain .npy (never pickled), with data 64-byte aligned.
 4. Members: `<modality>` (window, channel, time) as the header's dtype; `<modality>_observed` (window, bytes) packed
    bits over time, only when some sample of a present window was not observed; `mask` uint8 (window, modality)
-   presence; `wid` int64 window id; `subj` int32 row of the manifest's subject table; `t0` int64 start in ns
-   (shifted by the subject's secret whole weeks); `y_<label>` float32, NaN where unknown.
+   presence; `sqi` float16 (window, modality) share of the samples, as read, without a sign of trouble (missing,
+   clipped, standing still), 0 where absent; `wid` int64 window id; `subj` int32 row of the manifest's subject
+   table; `t0` int64 start in ns (shifted by the subject's secret whole weeks); `y_<label>` float32, NaN where
+   unknown.
 5. A modality absent from a window MUST hold zeros under mask 0; one absent from a whole block MUST be left out.
 6. `i16` data decode as float32(value) * lsb + offset with the header's per-modality numbers; `f32` is bit-exact.
 7. `<shard>.idx` MUST be re-buildable from the tar alone; it carries an xxh3-64 of every member's payload.

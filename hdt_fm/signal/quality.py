@@ -1,4 +1,4 @@
-"""What can be said of a recording at a glance, for `inspect`: aggregates only, no single value or time."""
+"""Signs of trouble in a recording as it was read: gaps, stand-still, clipping, pulses upside down."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,9 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from hdt_fm.signal.segments import runs
+
+STILL_S = 5.0
+MIN_STILL_RATE_HZ = 20.0
 
 
 @dataclass(frozen=True)
@@ -27,34 +30,53 @@ def gaps(observed: Bool[np.ndarray, " time"], sampling_rate_hz: float) -> Gaps:
     )
 
 
-def flat_share(
+def flat(
     values: Float32[np.ndarray, "channel time"],
     observed: Bool[np.ndarray, " time"],
     sampling_rate_hz: float,
     min_s: float = 1.0,
-) -> float:
-    """Share of observed samples that lie in a stretch of at least `min_s` in which no channel changes."""
+) -> Bool[np.ndarray, " time"]:
+    """Observed samples that lie in a stretch of at least `min_s` in which no channel changes."""
     same = np.concatenate([[False], (np.diff(values, axis=1) == 0).all(axis=0) & observed[1:] & observed[:-1]])
-    # A stretch of n equal samples shows as n - 1 repeats, so each run below has one sample more.
-    flat = [stop - start + 1 for start, stop in runs(same)]
-    return sum(length for length in flat if length >= min_s * sampling_rate_hz) / max(int(observed.sum()), 1)
+    found = np.zeros(len(observed), dtype=np.bool_)
+    for start, stop in runs(same):
+        # A stretch of n equal samples shows as n - 1 repeats, so it begins one sample earlier.
+        found[start - 1 : stop] = stop - start + 1 >= min_s * sampling_rate_hz
+    return found
 
 
-def clipped_share(
+def clipped(
     values: Float32[np.ndarray, "channel time"], observed: Bool[np.ndarray, " time"], min_samples: int = 3
-) -> float:
-    """Share of observed samples where a channel stays at its own extreme for `min_samples` or more."""
-    clipped = np.zeros(len(observed), dtype=np.bool_)
+) -> Bool[np.ndarray, " time"]:
+    """Observed samples where a channel stays at its own extreme for `min_samples` or more."""
+    found = np.zeros(len(observed), dtype=np.bool_)
     if not observed.any():
-        return 0.0
+        return found
     for channel in values:
         low, high = channel[observed].min(), channel[observed].max()
         if low == high:
             continue
         for extreme in (low, high):
             for start, stop in runs((channel == extreme) & observed):
-                clipped[start:stop] |= stop - start >= min_samples
-    return float(clipped.sum() / observed.sum())
+                found[start:stop] |= stop - start >= min_samples
+    return found
+
+
+def good(
+    values: Float32[np.ndarray, "channel time"], observed: Bool[np.ndarray, " time"], sampling_rate_hz: float
+) -> Bool[np.ndarray, " time"]:
+    """Samples without a sign of trouble: observed, not clipped, not standing still for `STILL_S`.
+
+    To be asked of a recording as it was read: filters round off both signs. Signals slower than
+    `MIN_STILL_RATE_HZ`, such as skin temperature, stand still without fault.
+    """
+    still = sampling_rate_hz >= MIN_STILL_RATE_HZ and flat(values, observed, sampling_rate_hz, STILL_S)
+    return observed & ~clipped(values, observed) & ~np.asarray(still)
+
+
+def share_of(samples: Bool[np.ndarray, " time"], observed: Bool[np.ndarray, " time"]) -> float:
+    """Share of the observed samples; 0 when nothing was observed."""
+    return float(samples.sum() / max(int(observed.sum()), 1))
 
 
 def polarity(values: Float32[np.ndarray, "channel time"], observed: Bool[np.ndarray, " time"]) -> float:

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float32, Int64
 from numpy.typing import NDArray
 
 from hdt_fm.schema.preparation import Preparation
 from hdt_fm.schema.recording import NS_PER_S, Recording, Visit
 from hdt_fm.signal.labels import window_labels
 from hdt_fm.signal.prepare import prepare
+from hdt_fm.signal.quality import good
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Windows:
         signals: Per modality (window, channel, time); zeros where unobserved, and everywhere in an absent window.
         observed: Per modality (window, time).
         present: (window, modality).
+        quality: (window, modality): share of the window's samples, as they were read, that were observed, not
+            clipped and not standing still; 0 where absent. Nothing is dropped by it.
         labels: One value a window; NaN where unknown.
         possible: Windows that fit between the first start and the last end of the prepared recordings.
         dropped: Those of them with too few modalities.
@@ -33,6 +36,7 @@ class Windows:
     signals: Mapping[str, NDArray[np.float32]]
     observed: Mapping[str, NDArray[np.bool_]]
     present: Bool[np.ndarray, "window modality"]
+    quality: Float32[np.ndarray, "window modality"]
     labels: Mapping[str, NDArray[np.float32]]
     possible: int
     dropped: int
@@ -63,10 +67,16 @@ def cut(visit: Visit, preparation: Preparation) -> Windows:
     present = np.zeros((len(grid), len(names)), dtype=np.bool_)
     for column, name in enumerate(names):
         if name in prepared:
-            share = _coverage(prepared[name], grid, preparation.samples(name))
+            share = _coverage(prepared[name], prepared[name].observed, grid, preparation.window_s)
             present[:, column] = share >= preparation.min_coverage - 1e-9
     kept = present.sum(axis=1) >= preparation.min_modalities
     starts, present = grid[kept], present[kept]
+    quality = np.zeros(present.shape, dtype=np.float32)
+    for column, name in enumerate(names):
+        if name in prepared:
+            raw = visit.recordings[name]
+            clean = good(raw.values, raw.observed, raw.sampling_rate_hz)
+            quality[:, column] = present[:, column] * _coverage(raw, clean, starts, preparation.window_s)
     signals, observed = {}, {}
     for column, (name, settings) in enumerate(preparation.modalities.items()):
         shape = (len(starts), settings.channels, preparation.samples(name))
@@ -77,6 +87,7 @@ def cut(visit: Visit, preparation: Preparation) -> Windows:
         signals=signals,
         observed=observed,
         present=present,
+        quality=quality,
         labels={name: window_labels(track, starts, window_ns) for name, track in visit.labels.items()},
         possible=len(grid),
         dropped=len(grid) - len(starts),
@@ -97,11 +108,13 @@ def _first_samples(recording: Recording, starts_ns: Int64[np.ndarray, " window"]
     return np.rint((starts_ns - recording.start_ns) / NS_PER_S * recording.sampling_rate_hz).astype(np.int64)
 
 
-def _coverage(recording: Recording, starts_ns: np.ndarray, samples: int) -> np.ndarray:
-    total = np.concatenate([[0], np.cumsum(recording.observed)])
+def _coverage(recording: Recording, samples: np.ndarray, starts_ns: np.ndarray, window_s: float) -> np.ndarray:
+    """Share of each window's samples that are True; what lies outside the recording is not."""
+    length = round(window_s * recording.sampling_rate_hz)
+    total = np.concatenate([[0], np.cumsum(samples)])
     first = _first_samples(recording, starts_ns)
-    inside = [np.clip(edge, 0, len(recording.observed)) for edge in (first, first + samples)]
-    return (total[inside[1]] - total[inside[0]]) / samples
+    inside = [np.clip(edge, 0, len(samples)) for edge in (first, first + length)]
+    return (total[inside[1]] - total[inside[0]]) / length
 
 
 def _take(

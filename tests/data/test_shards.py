@@ -73,7 +73,7 @@ def test_blocks_and_facts_agree(f32_folder):
 def test_every_flipped_payload_byte_is_found_and_named(fresh):
     chance = random.Random(4)
     members = [(tar, record) for tar in shards(fresh) for record in read_index(tar.with_suffix(".idx")).members]
-    assert {record["name"] for _, record in members} >= {b"ppg", b"ppg_observed", b"mask", b"wid", b"y_stress"}
+    assert {record["name"] for _, record in members} >= {b"ppg", b"ppg_observed", b"mask", b"sqi", b"wid", b"y_stress"}
     for tar, record in chance.sample(members, 40):
         data = tar.read_bytes()
         raw = bytearray(data)

@@ -138,6 +138,7 @@ def test_every_window_arrives_as_it_was_cut(tiny, tmp_path, encoding):
         seen += len(mine)
         assert np.array_equal(np.diff(folder.t0_ns[mine]), np.diff(windows.starts_ns))
         assert np.array_equal(folder.present[mine], windows.present)
+        assert np.array_equal(folder.quality[mine], windows.quality.astype(np.float16))
         assert np.array_equal(folder.labels["stress"][mine], windows.labels["stress"], equal_nan=True)
         level = windows.labels.get("level", np.full(len(mine), np.nan))
         assert np.array_equal(folder.labels["level"][mine], level, equal_nan=True)
@@ -153,6 +154,8 @@ def test_every_window_arrives_as_it_was_cut(tiny, tmp_path, encoding):
     # Person 1 has windows with a hole and windows without a modality: both kinds went through.
     assert not batch.signals["ppg"].observed.all(dim=1).all()
     assert not batch.present[:, 0].all()
+    assert not folder.quality[~folder.present].any()
+    assert 0 < folder.quality[folder.present].min() < folder.quality.max() == 1
 
 
 def test_people_are_interleaved(tiny, tmp_path):

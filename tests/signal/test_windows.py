@@ -104,6 +104,22 @@ def test_an_absent_modality_leaks_none_of_its_few_samples():
     assert not windows.observed["resp"].any()
 
 
+def test_quality_is_the_share_of_samples_as_read_without_a_sign_of_trouble():
+    values = np.random.default_rng(0).uniform(-1, 1, (1, 32 * 40)).astype(np.float32)
+    observed = np.ones(32 * 40, dtype=bool)
+    observed[32:64] = False  # window 0: a second is missing
+    values[0, 32 * 10 : 32 * 16] = 0.5  # window 1: stands still for six seconds
+    values[0, 32 * 25 : 32 * 25 + 16] = 7  # window 2: half a second at the rail
+    windows = cut(
+        visit(recording("ppg", 32, 40, observed=observed, values=values), recording("temp", 4, 25)),
+        preparation(10, 10, [("ppg", 8, 1), ("temp", 1, 1)]),
+    )
+    assert windows.present[:, 1].tolist() == [True, True, False, False]
+    # Half a window of temperature is there, but a modality that is absent has no quality.
+    expected = [[0.9, 1.0], [0.4, 1.0], [0.95, 0.0], [1.0, 0.0]]
+    assert windows.quality == pytest.approx(np.array(expected), abs=2 / 320)
+
+
 def test_labels_come_along_for_the_kept_windows_only():
     label = LabelTrack("stress", "class", np.array([T0]), np.array([T0 + 20 * S]), np.array([1.0]), classes=("a", "b"))
     observed = np.ones(320, dtype=bool)
