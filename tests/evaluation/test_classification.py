@@ -42,12 +42,15 @@ def test_a_separable_embedding_scores_one(make_table):
 
 
 def test_noise_scores_half(make_table):
-    """One such AUROC has a deviation of 0.047 (60 cohorts of noise): three of them is the limit."""
-    result = run(make_table(people=12, seed=1), make_table, **for_twelve(make_table))
-    for model in (HEADLINE, "hand features + logistic regression", "random encoder + logistic regression"):
-        row = result.find(model, "auroc")
-        assert abs(row.value - 0.5) < 3 * 0.047
-        assert row.low - 0.03 <= 0.5 <= row.high + 0.03
+    """Three cohorts of noise, the first three seeds: one AUROC has a deviation of 0.047 (60 cohorts), their mean 0.027.
+
+    Percentile intervals over 12 people held the truth in 82-88 % of the 60; none of three: odds of 1 in 150.
+    """
+    found = [run(make_table(people=12, seed=k), make_table, **for_twelve(make_table)) for k in range(3)]
+    for model in (HEADLINE, "hand features + logistic regression"):
+        rows = [result.find(model, "auroc") for result in found]
+        assert abs(np.mean([row.value for row in rows]) - 0.5) < 3 * 0.027
+        assert any(row.low <= 0.5 <= row.high for row in rows)
 
 
 def test_the_dummy_is_exactly_at_chance(make_table):
