@@ -28,6 +28,10 @@ class Model(nn.Module):
         self.projection = projection
         self.heads = nn.ModuleDict(dict(heads))
 
+    def calibrate(self, batch: Batch) -> None:
+        """Tell the encoder what typical windows look like, once, before any weight learns."""
+        self.encoder.calibrate(batch)  # type: ignore[operator]
+
     def embed(self, batch: Batch) -> Embeddings:
         """Per-modality embeddings of a batch; zeros where a modality is absent."""
         return self.encoder(batch)

@@ -1,7 +1,7 @@
 """`hdt-fm evaluate`: frozen encoders on people they never saw, every baseline beside, leak audit first."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,9 @@ from hdt_fm.evaluation.audit import Pretraining
 from hdt_fm.evaluation.classification import classification
 from hdt_fm.evaluation.folds import Fold, grouped_folds
 from hdt_fm.evaluation.hand_features import spectral_peak_rate
+from hdt_fm.evaluation.multiview import multiview_cca
 from hdt_fm.evaluation.regression import regression
-from hdt_fm.evaluation.retrieval import Part, retrieval_over
+from hdt_fm.evaluation.retrieval import LINEAR, Part, retrieval_over
 from hdt_fm.report.tables import flat_rows, markdown
 from hdt_fm.schema.embedding import EmbeddingTable
 from hdt_fm.schema.errors import ConfigError
@@ -59,11 +60,11 @@ def run(run: Run) -> RunRecord:
     folder = open_shards(config)
     evidence = _held_out(run, folder) if protocol.people == "held_out" else _per_fold(run, folder, protocol)
     table = evidence.tables[0]
-    hand, names = hand_made(folder, table, run.progress("evaluate"))
+    hand, names, courses = hand_made(folder, table, run.progress("evaluate"))
     scratch = scratch_scores(run, folder, table, evidence.folds)
     task = _task(evidence, folder, protocol, (hand, names), scratch, int(config.value("seed")))
     parts = [
-        Part(table, random, _names(table, fold.test))
+        Part(table, random, _names(table, fold.test), {LINEAR: _linear(table, courses, fold)})
         for table, random, fold in zip(evidence.tables, evidence.random, evidence.folds, strict=True)
     ]
     found = retrieval_over(parts, pools=(protocol.max_pool,), seed=int(config.value("seed")), draws=protocol.draws)
@@ -201,6 +202,12 @@ def _estimate(folder: ShardFolder, table: EmbeddingTable, protocol: ProtocolSett
         )
         found[start : start + 512] = np.where(batch.column(band.modality).numpy(), rate, np.nan)
     return found
+
+
+def _linear(table: EmbeddingTable, courses: Mapping[str, NDArray[np.float64]], fold: Fold) -> EmbeddingTable:
+    """What retrieval can do without a network, fitted on the fold's training people."""
+    ordered = {name: courses[name] for name in table.modalities}
+    return replace(table, projections=multiview_cca(ordered, table.present, fold.train))
 
 
 def _names(table: EmbeddingTable, rows: NDArray[np.int64]) -> tuple[str, ...]:

@@ -17,12 +17,12 @@ from hdt_fm.cli.settings import EmbedSettings, LoggerSettings, SplitSettings, Tr
 from hdt_fm.data.datamodule import ShardDataModule
 from hdt_fm.data.embeddings import compute_embeddings
 from hdt_fm.data.masking import drop_modalities
-from hdt_fm.data.normalize import input_statistics
+from hdt_fm.data.normalize import input_statistics, typical_windows
 from hdt_fm.data.selection import subject_split
 from hdt_fm.data.shards import ShardFolder
 from hdt_fm.data.stream import OrderedBatches
 from hdt_fm.data.views import Augment
-from hdt_fm.evaluation.hand_features import feature_table
+from hdt_fm.evaluation.hand_features import course_features, feature_table
 from hdt_fm.schema import registry
 from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.embedding import EmbeddingTable
@@ -83,7 +83,7 @@ def preprocess_of(folder: ShardFolder) -> Preprocess:
 
 
 def new_model(config: Config, folder: ShardFolder, train: Rows, *, seed: int | None = None) -> Model:
-    """A model with fresh weights whose input scale comes from the training people only."""
+    """A model with fresh weights whose input scales come from the training people only."""
     encoder, projection = config.part("encoder"), config.part("projection")
     args = dict(encoder.args)
     per_modality = args.pop("per_modality", {})
@@ -96,7 +96,9 @@ def new_model(config: Config, folder: ShardFolder, train: Rows, *, seed: int | N
         statistics=input_statistics(folder, train, seed=own_seed),
         window_s=folder.header.window_s,
     )
-    return build_model(plain, seed=own_seed if seed is None else seed)
+    model = build_model(plain, seed=own_seed if seed is None else seed)
+    model.calibrate(typical_windows(folder, train, seed=own_seed))
+    return model
 
 
 def new_loss(config: Config) -> nn.Module:
@@ -168,10 +170,11 @@ def encoder_digest(model: Model) -> str:
 
 def hand_made(
     folder: ShardFolder, table: EmbeddingTable, progress: Report
-) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """Hand-made features of the table's windows, in its order."""
+) -> tuple[NDArray[np.float64], tuple[str, ...], dict[str, NDArray[np.float64]]]:
+    """Hand-made features of the table's windows, in its order: statistics, their names, each modality's course."""
     rates = {column.name: column.sampling_rate_hz for column in folder.header.modalities}
     parts, ids = [], []
+    courses: dict[str, list[NDArray[np.float64]]] = {name: [] for name in folder.modalities}
     names: tuple[str, ...] = ()
     batches = OrderedBatches(folder, np.arange(folder.windows), batch_size=512)
     for number, batch in enumerate(batches):
@@ -179,11 +182,13 @@ def hand_made(
         observed = {name: signal.observed.numpy() for name, signal in complete(batch, folder).items()}
         features, names = feature_table(values, observed, batch.present.numpy(), rates)
         parts.append(features)
+        for name, course in courses.items():
+            course.append(course_features(values[name], observed[name]))
         ids.append(batch.window_id.numpy())
         progress(number + 1, len(batches), "hand-made features")
     place = {int(window): row for row, window in enumerate(np.concatenate(ids))}
     order = [place[int(window)] for window in table.window_id]
-    return np.concatenate(parts)[order], names
+    return np.concatenate(parts)[order], names, {name: np.concatenate(some)[order] for name, some in courses.items()}
 
 
 def complete(batch: Batch, folder: ShardFolder) -> dict[str, Signal]:

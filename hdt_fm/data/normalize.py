@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from hdt_fm.data.selection import positions_of
 from hdt_fm.data.shards import ShardFolder
+from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.errors import SplitError
 from hdt_fm.schema.permutation import keyed_permutation
 
@@ -29,10 +30,7 @@ def input_statistics(
     Raises:
         SplitError: If these people have no window.
     """
-    positions = positions_of(folder, subject_rows)
-    if not len(positions):
-        raise SplitError("There is no window to take statistics from", fix="choose subjects that have windows")
-    positions = np.sort(positions[keyed_permutation(len(positions), seed)[:max_windows]])
+    positions = _some(folder, subject_rows, max_windows, seed)
     center = _median_over_windows(folder, positions, dict.fromkeys(folder.modalities, 0.0), distance=False)
     spread = _median_over_windows(
         folder, positions, {name: value or 0.0 for name, value in center.items()}, distance=True
@@ -41,6 +39,24 @@ def input_statistics(
         name: (0.0, 1.0) if value is None else (value, MAD_TO_SD * (spread[name] or 0.0) or 1.0)
         for name, value in center.items()
     }
+
+
+def typical_windows(
+    folder: ShardFolder, subject_rows: NDArray[np.integer], max_windows: int = 512, seed: int = 0
+) -> Batch:
+    """Windows of given people, drawn by `seed`, for what an encoder must know of typical windows.
+
+    Raises:
+        SplitError: If these people have no window.
+    """
+    return folder.gather(_some(folder, subject_rows, max_windows, seed))
+
+
+def _some(folder: ShardFolder, subject_rows: NDArray[np.integer], count: int, seed: int) -> NDArray[np.int64]:
+    positions = positions_of(folder, subject_rows)
+    if not len(positions):
+        raise SplitError("There is no window to take statistics from", fix="choose subjects that have windows")
+    return np.sort(positions[keyed_permutation(len(positions), seed)[:count]])
 
 
 def _median_over_windows(

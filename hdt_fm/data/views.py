@@ -46,10 +46,12 @@ class Augment:
         values, device = signal.values, signal.values.device
         size, _, time = values.shape
         gain, length, start = torch.rand(3, size, generator=generator).to(device)
-        noise = torch.randn(values.shape, generator=generator).to(device, values.dtype)
         mean, spread = _moments(signal)
         scale = rearrange(torch.exp((2 * gain - 1) * self.amplitude), "batch -> batch 1 1")
-        values = mean + (values - mean) * scale + noise * spread * self.noise
+        values = mean + (values - mean) * scale
+        if self.noise:
+            noise = torch.randn(values.shape, generator=generator).to(device, values.dtype)
+            values = values + noise * spread * self.noise
         width = torch.floor(length * self.time_mask * time)
         first = torch.floor(start * (time - width + 1))
         clock = torch.arange(time, device=device)

@@ -11,7 +11,7 @@ from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.errors import ConfigError, ShapeError
 from hdt_fm.schema.manifest import Part
 from hdt_fm.schema.modalities import modality as look_up_modality
-from hdt_fm.schema.protocols import Embeddings
+from hdt_fm.schema.protocols import Calibrated, Embeddings
 from hdt_fm.schema.registry import build
 from hdt_fm.schema.shard import ModalityColumn
 
@@ -82,6 +82,14 @@ class ModalityEncoders(nn.Module):
                 present[:, column] = batch.column(name)
         rows = [self._encode(name, batch.signals.get(name), present[:, k]) for k, name in enumerate(self.modalities)]
         return Embeddings(values=torch.stack(rows, dim=1), present=present)
+
+    def calibrate(self, batch: Batch) -> None:
+        """Show each encoder that asks for it the windows that hold its modality."""
+        for name, encoder in self.encoders.items():
+            signal = batch.signals.get(name)
+            if signal is not None and isinstance(encoder, Calibrated):
+                here = batch.column(name)
+                encoder.calibrate(signal.values[here], signal.observed[here], signal.sampling_rate_hz)
 
     def _encode(self, name: str, signal: Signal | None, here: Tensor) -> Float[Tensor, "batch width"]:
         dtype = next(self.encoders[name].parameters()).dtype

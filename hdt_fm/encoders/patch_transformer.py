@@ -1,20 +1,20 @@
 """A transformer over patches of a sampled signal: any rate, any channel count, any window length."""
 
 import torch
-from einops import rearrange, repeat
+from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from hdt_fm.layers.attention import TransformerBlock
 from hdt_fm.layers.channels import ChannelTable, SummaryToken
 from hdt_fm.layers.input_scale import InputScale
-from hdt_fm.layers.patches import patches
+from hdt_fm.layers.patch_embed import PatchEmbed
 from hdt_fm.layers.rotary import rotary_angles
 from hdt_fm.layers.slots import slot_means, slot_shares
 
 
 class PatchTransformer(nn.Module):
-    """Tokens are patches of single channels; their order in time is rotary, their channel a learned vector.
+    """Tokens are patches of the signal; their order in time is rotary, their channels are merged by a learned mean.
 
     Channels: the embedding does not change when channels are permuted together with the rows of the
     channel tables. It does change when channels alone are permuted, so axes can be told apart; channel
@@ -22,9 +22,15 @@ class PatchTransformer(nn.Module):
 
     Args:
         width: Components of tokens and of the embedding; divisible by 2 * heads.
-        patch_s: Seconds of one patch. Cost grows with channels * window_s / patch_s (squared in attention).
+        depth: Transformer blocks; with 0, patches are pooled as they are.
+        patch_s: Seconds of one patch. Attention's cost grows with (window_s / patch_s) squared.
         patch_points: Points at which a patch is read, whatever the sampling rate.
+        slow_s: Seconds of a second, longer kind of patch for rhythms slower than a patch (breathing); None for none.
+        slow_points: Points of those.
         slots: Equal stretches of the window that are pooled apart, so that the embedding knows when, not only what.
+        slot_width: Components that a slot, or the mean of the longer patches, keeps. Few: what two modalities share
+            at one moment is little, and the layer that reads all slots would else learn training windows by heart.
+        dropout: Of the blocks and of what is pooled.
         center, scale: Input statistics of the training people, in the modality's unit.
 
     Units: values in the modality's canonical unit; the embedding has none (layer-normalised).
@@ -33,28 +39,33 @@ class PatchTransformer(nn.Module):
     def __init__(
         self,
         *,
-        width: int = 96,
-        depth: int = 3,
+        width: int = 64,
+        depth: int = 1,
         heads: int = 4,
         patch_s: float = 1.0,
         patch_points: int = 32,
-        slots: int = 6,
+        slow_s: float | None = None,
+        slow_points: int = 128,
+        slots: int = 30,
+        slot_width: int = 8,
         dropout: float = 0.0,
         center: float = 0.0,
         scale: float = 1.0,
     ) -> None:
         super().__init__()
-        self.width, self.patch_s, self.patch_points, self.slots = width, patch_s, patch_points, slots
-        self.head_width = width // heads
+        self.width, self.patch_s, self.slots, self.head_width = width, patch_s, slots, width // heads
         self.input_scale = InputScale(center=center, scale=scale)
-        self.enter = nn.Linear(patch_points, width)
-        self.share = nn.Linear(1, width, bias=False)
+        self.embed = PatchEmbed(patch_s=patch_s, points=patch_points, width=width)
+        self.embed_slow = None if slow_s is None else PatchEmbed(patch_s=slow_s, points=slow_points, width=width)
         self.channel = ChannelTable(width=width)
         self.level = nn.Linear(2, width, bias=False)
+        self.merge = nn.Sequential(nn.GELU(), nn.Linear(width, width))
         self.blocks = nn.ModuleList([TransformerBlock(width=width, heads=heads, dropout=dropout) for _ in range(depth)])
         self.norm = nn.LayerNorm(width)
         self.summary = SummaryToken(width=width)
-        self.leave = nn.Linear((slots + 1) * width, width)
+        self.narrow = nn.Linear(width, slot_width)
+        self.drop = nn.Dropout(dropout)
+        self.leave = nn.Linear((slots + (self.embed_slow is not None)) * slot_width + width, width)
         self.out_norm = nn.LayerNorm(width)
 
     def forward(
@@ -65,20 +76,41 @@ class PatchTransformer(nn.Module):
     ) -> Float[Tensor, "batch width"]:
         """Embed each window; a window without an observed sample gives one fixed vector."""
         waveform, summary = self.input_scale(values, observed)
-        points, share = patches(waveform, observed, sampling_rate_hz, self.patch_s, self.patch_points)
-        channels, count = points.shape[1], points.shape[2]
-        tokens = self.enter(points) + self.share(share[:, None, :, None])
-        tokens = tokens + (self.channel(channels) + self.level(summary))[:, :, None]
-        x = rearrange(tokens, "batch channel patch width -> batch (channel patch) width")
-        weight = repeat(share, "batch patch -> batch (channel patch)", channel=channels)
-        position = torch.arange(count, device=x.device, dtype=torch.float32).repeat(channels)
-        angles = rotary_angles(position, self.head_width)
+        place = (self.channel(values.shape[1]) + self.level(summary))[:, :, None]
+        parts = [self.embed] if self.embed_slow is None else [self.embed, self.embed_slow]
+        tokens, weights, centers = [], [], []
+        for part in parts:
+            by_channel, share = part(waveform, observed, sampling_rate_hz)
+            by_channel = by_channel + place
+            tokens.append((by_channel + self.merge(by_channel)).mean(1))
+            weights.append(share)
+            centers.append((torch.arange(share.shape[1], device=share.device) + 0.5) * (part.patch_s / self.patch_s))
+        count = weights[0].shape[1]
+        x, weight = torch.cat(tokens, dim=1), torch.cat(weights, dim=1)
+        angles = rotary_angles(torch.cat(centers), self.head_width)
         keys = self._keys(weight)
         for block in self.blocks:
             x = block(x, angles, keys)
-        pooled = slot_means(self.norm(x), weight, shares=slot_shares(count, self.slots, x.device).repeat(1, channels))
-        pooled = rearrange(pooled, "batch slot width -> batch (slot width)")
-        return self.out_norm(self.leave(torch.cat((pooled, self.summary(summary)), dim=-1)))
+        x = self.narrow(self.norm(x))
+        pooled = [slot_means(x[:, :count], weights[0], shares=slot_shares(count, self.slots, x.device))]
+        if self.embed_slow is not None:
+            every = torch.ones(1, x.shape[1] - count, device=x.device)
+            pooled.append(slot_means(x[:, count:], weights[1], shares=every))
+        flat = rearrange(torch.cat(pooled, dim=1), "batch slot width -> batch (slot width)")
+        return self.out_norm(self.leave(self.drop(torch.cat((flat, self.summary(summary)), dim=-1))))
+
+    @torch.no_grad()
+    def calibrate(
+        self,
+        values: Float[Tensor, "batch channel time"],
+        observed: Bool[Tensor, "batch time"],
+        sampling_rate_hz: float,
+    ) -> None:
+        """Learn the scale of each spectral line from windows of training people."""
+        waveform, _ = self.input_scale(values, observed)
+        for part in (self.embed, self.embed_slow):
+            if part is not None:
+                part.calibrate(waveform, observed, sampling_rate_hz)
 
     @staticmethod
     def _keys(weight: Float[Tensor, "batch token"]) -> Bool[Tensor, "batch token"] | None:

@@ -18,6 +18,7 @@ from hdt_fm.schema.result import Result, Row
 
 OURS = "encoder"
 CHANCE = "chance"
+LINEAR = "multiview CCA"
 REQUIRED = (CHANCE, RANDOM_ENCODER)
 RECALLS = (1, 5, 10)
 MIN_WINDOWS = 2

@@ -46,6 +46,21 @@ class Encoder(Protocol):
     ) -> Float[Tensor, "batch width"]: ...
 
 
+@runtime_checkable
+class Calibrated(Protocol):
+    """An encoder that must see typical windows of training people once, before its weights learn.
+
+    What it learns MUST be buffers, so that they travel with the weights.
+    """
+
+    def calibrate(
+        self,
+        values: Float[Tensor, "batch channel time"],
+        observed: Bool[Tensor, "batch time"],
+        sampling_rate_hz: float,
+    ) -> None: ...
+
+
 @dataclass(frozen=True)
 class Embeddings:
     """Per-modality vectors of a batch; rows of absent modalities are zeros."""

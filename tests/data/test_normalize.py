@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hdt_fm.data.normalize import input_statistics
+from hdt_fm.data.normalize import input_statistics, typical_windows
 from hdt_fm.data.selection import positions_of
 from hdt_fm.data.shards import ShardFolder
 from hdt_fm.schema.errors import SplitError
@@ -21,6 +21,18 @@ def test_another_persons_data_changes_nothing(tiny, tmp_path, f32_folder):
     expected = input_statistics(f32_folder, rows_of(f32_folder, tiny, mine))
     assert input_statistics(loud, rows_of(loud, tiny, mine)) == expected
     assert input_statistics(loud, rows_of(loud, tiny, [0, 1, 2])) != expected
+
+
+def test_typical_windows_are_of_the_given_people_and_drawn_by_seed(f32_folder, tiny):
+    rows = rows_of(f32_folder, tiny, [0, 3])
+    batch = typical_windows(f32_folder, rows, max_windows=12, seed=1)
+    assert len(batch) == 12
+    assert set(batch.subject.tolist()) == set(rows.tolist())
+    again, other = (typical_windows(f32_folder, rows, max_windows=12, seed=seed) for seed in (1, 2))
+    assert batch.window_id.tolist() == again.window_id.tolist() != other.window_id.tolist()
+    assert len(typical_windows(f32_folder, rows)) == len(positions_of(f32_folder, rows))
+    with pytest.raises(SplitError, match="no window"):
+        typical_windows(f32_folder, rows[:0])
 
 
 def test_numbers_equal_a_plain_computation(f32_folder, tiny):

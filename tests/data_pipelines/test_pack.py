@@ -85,7 +85,7 @@ def test_stock_webdataset_reads_shards_in_three_lines(tiny, tmp_path):
         ("a.b", np.zeros(3, np.float32)),
         ("x" * 65, np.zeros(3, np.float32)),
         ("objects", np.array([None, {}], dtype=object)),
-        ("halves", np.zeros(3, np.float16)),
+        ("doubles", np.zeros(3, np.float64)),
         ("big_endian", np.zeros(3, ">f4")),
     ],
 )

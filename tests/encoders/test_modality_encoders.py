@@ -92,6 +92,22 @@ def test_settings_of_one_modality_and_names_of_weights():
     assert set(model_of(("ppg",)).state_dict()) < set(model.state_dict())
 
 
+def test_calibration_shows_each_encoder_its_own_windows_only():
+    present = torch.tensor([[1, 1, 0], [0, 1, 1], [1, 0, 0], [1, 1, 0]], dtype=torch.bool)
+    model, batch = model_of(), batch_of(("ppg", "acc", "eda"), present)
+    model.calibrate(batch)
+    center = model.encoders["ppg"].embed.standardise.center.clone()
+    # Row 1 has no PPG: what lies there in memory is nobody's signal.
+    batch.signals["ppg"].values[1], batch.signals["ppg"].observed[1] = 9.0, True
+    model.calibrate(batch)
+    assert torch.equal(model.encoders["ppg"].embed.standardise.center, center)
+    assert center.abs().min() > 0
+    plain = model_of(encoder=Part(name="resnet", args={"width": 16, "depth": 1}))
+    before = {name: value.clone() for name, value in plain.state_dict().items()}
+    plain.calibrate(batch)
+    assert all(torch.equal(before[name], value) for name, value in plain.state_dict().items())
+
+
 def test_bad_settings_speak():
     with pytest.raises(UnknownNameError, match="did you mean 'ppg'"):
         model_of(per={"pgg": {}})

@@ -43,3 +43,42 @@ def test_swapped_patches_are_another_window():
 def test_heads_that_do_not_fit_are_refused():
     with pytest.raises(ConfigError, match="Heads do not fit"):
         PatchTransformer(width=20, heads=3)
+
+
+def slow(window_s: float | None = 8.0) -> PatchTransformer:
+    torch.manual_seed(0)
+    args = {"width": 16, "depth": 1, "heads": 2, "patch_s": 1.0, "patch_points": 16, "slots": 2, "slot_width": 16}
+    return PatchTransformer(**args, slow_s=window_s).eval()
+
+
+def test_long_patches_tell_slow_rhythms_apart_that_short_ones_cannot():
+    """Rates of .25 and .3125 Hz, random phases: the embeddings of an untrained encoder, spectra alone."""
+
+    def gap(encoder: PatchTransformer) -> float:
+        for part in (encoder.embed, encoder.embed_slow):
+            if part is not None:
+                torch.nn.init.zeros_(part.waveform.weight)
+        phase = torch.rand(64, 1, generator=torch.Generator().manual_seed(0)) * 2 * torch.pi
+        time = torch.arange(32 * 16) / 16
+        first, second = (torch.sin(2 * torch.pi * rate * time + phase)[:, None] for rate in (0.25, 0.3125))
+        seen = torch.ones(64, 32 * 16, dtype=torch.bool)
+        a, b = (encoder(wave, seen, 16.0) for wave in (first, second))
+        return float((a.mean(0) - b.mean(0)).norm() / (a.std(0) + b.std(0)).norm())
+
+    plain = slow(None)
+    with torch.no_grad():
+        assert gap(slow(32.0)) > 3 * gap(plain)
+
+
+def test_calibration_sets_every_spectrum_and_travels_with_the_weights():
+    encoder, values = slow(), 3 + torch.randn(20, 2, 256)
+    before = encoder(values, torch.ones(20, 256, dtype=torch.bool), 16.0)
+    encoder.calibrate(values, torch.ones(20, 256, dtype=torch.bool), 16.0)
+    state = encoder.state_dict()
+    for name in ("embed.standardise.center", "embed_slow.standardise.center"):
+        assert state[name].abs().min() > 0
+    after = encoder(values, torch.ones(20, 256, dtype=torch.bool), 16.0)
+    assert not torch.equal(before, after)
+    other = slow()
+    other.load_state_dict(state)
+    assert torch.equal(other(values, torch.ones(20, 256, dtype=torch.bool), 16.0), after)

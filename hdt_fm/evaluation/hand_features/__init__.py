@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hdt_fm.evaluation.hand_features.basics import Array, Mask, spectral_peak_rate
 from hdt_fm.evaluation.hand_features.beats import FEATURES, cardiac_features
+from hdt_fm.evaluation.hand_features.course import course_features
 from hdt_fm.evaluation.hand_features.slow import (
     Columns,
     breathing_features,
@@ -22,7 +23,7 @@ from hdt_fm.evaluation.hand_features.slow import (
 from hdt_fm.schema.errors import ShapeError
 from hdt_fm.schema.modalities import modality as look_up_modality
 
-__all__ = ["feature_table", "hand_features", "spectral_peak_rate"]
+__all__ = ["course_features", "feature_table", "hand_features", "spectral_peak_rate"]
 
 # Bounds memory and keeps the work in the cache; results do not depend on it.
 _WINDOWS_AT_ONCE = 256
