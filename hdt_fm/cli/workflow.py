@@ -178,8 +178,9 @@ def hand_made(
     names: tuple[str, ...] = ()
     batches = OrderedBatches(folder, np.arange(folder.windows), batch_size=512)
     for number, batch in enumerate(batches):
-        values = {name: signal.values.numpy() for name, signal in complete(batch, folder).items()}
-        observed = {name: signal.observed.numpy() for name, signal in complete(batch, folder).items()}
+        signals = complete(batch, folder)
+        values = {name: signal.values.numpy() for name, signal in signals.items()}
+        observed = {name: signal.observed.numpy() for name, signal in signals.items()}
         features, names = feature_table(values, observed, batch.present.numpy(), rates)
         parts.append(features)
         for name, course in courses.items():

@@ -4,8 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-# Features that hardly vary in training people must not be blown up in others.
-MIN_SCALE = 1e-3
+# A tenth of a unit on a logarithmic scale. A feature that varies less, such as a spectral line that stays at its
+# floor, is rounding; it must not be blown up to the size of the others, in training people or in anyone else.
+MIN_SCALE = 0.1
 
 
 class Standardise(nn.Module):
