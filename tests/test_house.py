@@ -13,7 +13,7 @@ ROOMS = {
     "schema": set(),
     "signal": {"schema"},
     "data": {"schema"},
-    "layers": {"schema"},
+    "layers": {"schema", "ops"},
     "encoders": {"schema", "layers"},
     "ops": {"schema"},
     "losses": {"schema", "ops"},
@@ -22,7 +22,7 @@ ROOMS = {
     "checkpoint": {"schema"},
     "training": {"schema", "metrics", "checkpoint"},
     "explain": {"schema", "checkpoint", "metrics"},
-    "evaluation": {"schema", "metrics"},
+    "evaluation": {"schema", "metrics", "ops"},
     "report": {"schema"},
     "data_pipelines": {"schema", "signal"},
 }

@@ -32,6 +32,15 @@ class Model(nn.Module):
         """Tell the encoder what typical windows look like, once, before any weight learns."""
         self.encoder.calibrate(batch)  # type: ignore[operator]
 
+    def start(self, batch: Batch) -> None:
+        """Let the encoder start where a closed form ends: its first components, which the projection head reads
+        first, become what the modalities of these windows share.
+
+        Raises:
+            ConfigError: If no two modalities are present together.
+        """
+        self.encoder.start(batch, shared=self.projection.dim)  # type: ignore[operator]
+
     def embed(self, batch: Batch) -> Embeddings:
         """Per-modality embeddings of a batch; zeros where a modality is absent."""
         return self.encoder(batch)

@@ -18,16 +18,19 @@ from hdt_fm.cli.settings import ProtocolSettings, TrainingSettings
 from hdt_fm.cli.trial import trial
 from hdt_fm.cli.workflow import (
     People,
+    Rows,
     device_of,
     embed,
     hand_made,
     new_model,
     open_shards,
     prepare_machine,
+    start_of,
     train_encoder,
 )
 from hdt_fm.data.shards import ShardFolder
 from hdt_fm.evaluation.audit import Pretraining
+from hdt_fm.evaluation.baselines import RANDOM_ENCODER
 from hdt_fm.evaluation.classification import classification
 from hdt_fm.evaluation.folds import Fold, grouped_folds
 from hdt_fm.evaluation.hand_features import spectral_peak_rate
@@ -39,16 +42,17 @@ from hdt_fm.schema.embedding import EmbeddingTable
 from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.result import Result, RunRecord
 
+CLOSED_FORM_START = "closed-form start"
 NOBODY = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the protocols compare: one entry a fold in `tables`, `random` and `pretrained_on`."""
+    """What the protocols compare: one entry a fold in `tables`, `untrained` (by name) and `pretrained_on`."""
 
     folds: Sequence[Fold]
     tables: Sequence[EmbeddingTable]
-    random: Sequence[EmbeddingTable]
+    untrained: Sequence[Mapping[str, EmbeddingTable]]
     pretrained_on: Sequence[frozenset[str]] | None
 
 
@@ -64,8 +68,13 @@ def run(run: Run) -> RunRecord:
     scratch = scratch_scores(run, folder, table, evidence.folds)
     task = _task(evidence, folder, protocol, (hand, names), scratch, int(config.value("seed")))
     parts = [
-        Part(table, random, _names(table, fold.test), {LINEAR: _linear(table, courses, fold)})
-        for table, random, fold in zip(evidence.tables, evidence.random, evidence.folds, strict=True)
+        Part(
+            table,
+            untrained[RANDOM_ENCODER],
+            _names(table, fold.test),
+            {**untrained, LINEAR: _linear(table, courses, fold)},
+        )
+        for table, untrained, fold in zip(evidence.tables, evidence.untrained, evidence.folds, strict=True)
     ]
     found = retrieval_over(parts, pools=(protocol.max_pool,), seed=int(config.value("seed")), draws=protocol.draws)
     results = (task, found)
@@ -111,8 +120,7 @@ def _held_out(run: Run, folder: ShardFolder) -> Evidence:
     people = people_of_checkpoint(checkpoint)
     table = embed(config, load(checkpoint, device=device_of(config)), folder, run.progress("embed"))
     fold = held_out_fold(table, people)
-    seed = int(config.value("seed")) + 1
-    untrained = embed(config, new_model(config, folder, np.unique(table.subject[fold.train]), seed=seed), folder)
+    untrained = _untrained(config, folder, np.unique(table.subject[fold.train]))
     return Evidence([fold], [table], [untrained], [pseudonyms(people)])
 
 
@@ -125,16 +133,29 @@ def _per_fold(run: Run, folder: ShardFolder, protocol: ProtocolSettings) -> Evid
     names = sorted({row.group for row in folder.manifest.subjects})
     group = np.array([names.index(row.group) for row in folder.manifest.subjects])[subject]
     folds = grouped_folds(group, protocol.folds, seed)
-    tables, random, saw = [], [], []
+    tables, untrained, saw = [], [], []
     for number, fold in enumerate(folds, start=1):
         train = np.unique(subject[fold.train])
         home = run.folder / "folds" / str(number)
         report = run.progress(f"fold {number} of {len(folds)}: pretrain")
         model, _ = train_encoder(config, folder, People(train, NOBODY, NOBODY), home, progress=report, say=run.say)
         tables.append(embed(config, model, folder))
-        random.append(embed(config, new_model(config, folder, train, seed=seed + 1), folder))
+        untrained.append(_untrained(config, folder, train))
         saw.append(frozenset(folder.manifest.subjects[row].subject for row in train))
-    return Evidence(folds, tables, random, saw)
+    return Evidence(folds, tables, untrained, saw)
+
+
+def _untrained(config: Config, folder: ShardFolder, train: Rows) -> dict[str, EmbeddingTable]:
+    """The encoder without a gradient step: of random weights, and as pretraining began with it."""
+    found = {
+        RANDOM_ENCODER: embed(config, new_model(config, folder, train, seed=int(config.value("seed")) + 1), folder)
+    }
+    model = new_model(config, folder, train)
+    begin = start_of(config, model, folder, train)
+    if begin is not None:
+        begin()
+        found[CLOSED_FORM_START] = embed(config, model, folder)
+    return found
 
 
 def _task(
@@ -146,14 +167,17 @@ def _task(
     seed: int,
 ) -> Result:
     tables = [_only(table, protocol.only) for table in evidence.tables]
-    random = [_only(table, protocol.only) for table in evidence.random]
+    untrained = {
+        name: [_only(tables_of[name], protocol.only) for tables_of in evidence.untrained]
+        for name in evidence.untrained[0]
+    }
     kept = [k for k, name in enumerate(hand[1]) if protocol.only in (None, name.split(".")[0])]
     shared: dict[str, Any] = {
         "table": tables[0],
         "label": protocol.label,
         "hand": (hand[0][:, kept], tuple(hand[1][k] for k in kept)),
         "folds": evidence.folds,
-        "extra_tables": {"random encoder": random if len(random) > 1 else random[0]},
+        "extra_tables": {name: some if len(some) > 1 else some[0] for name, some in untrained.items()},
         "predictions": {"trained from scratch": scratch},
         "fold_tables": tables if len(tables) > 1 else None,
         "pretraining": Pretraining(tuple(evidence.pretrained_on)) if evidence.pretrained_on else None,

@@ -45,6 +45,7 @@ class TrainingSettings(Plain):
     people_per_pool: int | None = Field(ge=1)
     modality_dropout: float = Field(ge=0, lt=1)
     augment: AugmentSettings
+    start: Literal["closed_form", "random"]
     resume: str
 
 

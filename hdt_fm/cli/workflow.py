@@ -1,6 +1,6 @@
 """What several verbs need: the parts a config names, built and joined. Rooms get plain arguments from here."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,11 @@ from hdt_fm.schema.embedding import EmbeddingTable
 from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.manifest import ModelConfig, Part, Preprocess
 from hdt_fm.training.pretrain import Change, PretrainOutcome, pretrain
+
+# Training settings that are not of the optimisation.
+OF_THE_STREAM = ("batch_size", "people_per_pool", "modality_dropout", "augment")
+# Windows that a closed form is fitted on: several times the features of any encoder here.
+START_WINDOWS = 2000
 
 Rows = NDArray[np.int64]
 
@@ -120,6 +125,14 @@ def changes(config: Config) -> tuple[Change, Change]:
     return augment.apply, drop
 
 
+def start_of(config: Config, model: Model, folder: ShardFolder, train: Rows) -> Callable[[], None] | None:
+    """What a fresh pretraining begins with, when the config asks for it."""
+    if config.section("training", TrainingSettings).start == "random":
+        return None
+    seed = int(config.value("seed"))
+    return lambda: model.start(typical_windows(folder, train, max_windows=START_WINDOWS, seed=seed))
+
+
 def train_encoder(
     config: Config, folder: ShardFolder, people: People, run_dir: Path, *, progress: Report, say: Any
 ) -> tuple[Model, PretrainOutcome]:
@@ -144,11 +157,12 @@ def train_encoder(
         val_every=training.val_every if len(people.validation) else 0,
         augment=augment,
         drop=drop,
+        begin=start_of(config, model, folder, people.train),
         accelerator="gpu" if device_of(config) == "cuda" else "cpu",
         progress=progress,
         say=say,
         seed=int(config.value("seed")),
-        **training.model_dump(exclude={"batch_size", "people_per_pool", "modality_dropout", "augment", "val_every"}),
+        **training.model_dump(exclude={*OF_THE_STREAM, "val_every", "start"}),
         **logger.model_dump(),
     )
     return model.to(device_of(config)), outcome

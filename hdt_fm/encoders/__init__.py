@@ -7,13 +7,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hdt_fm.layers.readout import start_readouts
 from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.errors import ConfigError, ShapeError
 from hdt_fm.schema.manifest import Part
 from hdt_fm.schema.modalities import modality as look_up_modality
-from hdt_fm.schema.protocols import Calibrated, Embeddings
+from hdt_fm.schema.protocols import Calibrated, Embeddings, LinearReadout
 from hdt_fm.schema.registry import build
 from hdt_fm.schema.shard import ModalityColumn
+
+# Windows that are pooled at a time; it bounds memory and changes nothing.
+PIECE = 256
 
 
 class ModalityEncoders(nn.Module):
@@ -91,6 +95,26 @@ class ModalityEncoders(nn.Module):
                 here = batch.column(name)
                 encoder.calibrate(signal.values[here], signal.observed[here], signal.sampling_rate_hz)
 
+    @torch.no_grad()
+    def start(self, batch: Batch, *, shared: int) -> None:
+        """Let every linear readout start in closed form from windows of training people.
+
+        The first `shared` components of an embedding become what its modality shares with the others (multiview
+        CCA), the rest what is its own. Modalities without a linear readout, or with fewer than two windows, stay.
+
+        Raises:
+            ConfigError: If no two of the modalities are present together.
+        """
+        parts = {}
+        was_training = self.training
+        self.eval()
+        for name, encoder in self.encoders.items():
+            signal, here = batch.signals.get(name), batch.column(name) if name in batch.modalities else None
+            if signal is not None and here is not None and int(here.sum()) > 1 and isinstance(encoder, LinearReadout):
+                parts[name] = (encoder.readout, _pooled(encoder, signal, here), here)
+        self.train(was_training)
+        start_readouts(parts, shared)
+
     def _encode(self, name: str, signal: Signal | None, here: Tensor) -> Float[Tensor, "batch width"]:
         dtype = next(self.encoders[name].parameters()).dtype
         if signal is None or not bool(here.any()):
@@ -101,3 +125,10 @@ class ModalityEncoders(nn.Module):
         encoded = self.encoders[name](signal.values[index], signal.observed[index], signal.sampling_rate_hz)
         zeros = torch.zeros(len(here), self.width, dtype=dtype, device=here.device)
         return zeros.index_copy(0, index, encoded.to(dtype))
+
+
+def _pooled(encoder: LinearReadout, signal: Signal, here: Tensor) -> Float[Tensor, "row feature"]:
+    rows = here.nonzero().squeeze(1).split(PIECE)
+    return torch.cat(
+        [encoder.pooled(signal.values[k], signal.observed[k], signal.sampling_rate_hz).double().cpu() for k in rows]
+    )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from hdt_fm.layers.attention import TransformerBlock
 from hdt_fm.layers.channels import ChannelTable, SummaryToken
 from hdt_fm.layers.input_scale import InputScale
-from hdt_fm.layers.patch_embed import PatchEmbed
+from hdt_fm.layers.patch_embed import PatchEmbed, SlowSpectrum
 from hdt_fm.layers.rotary import rotary_angles
 from hdt_fm.layers.slots import slot_means, slot_shares
 
@@ -28,7 +28,7 @@ class PatchTransformer(nn.Module):
         slow_s: Seconds of a second, longer kind of patch for rhythms slower than a patch (breathing); None for none.
         slow_points: Points of those.
         slots: Equal stretches of the window that are pooled apart, so that the embedding knows when, not only what.
-        slot_width: Components that a slot, or the mean of the longer patches, keeps. Few: what two modalities share
+        slot_width: Components that a slot keeps. Few: what two modalities share
             at one moment is little, and the layer that reads all slots would else learn training windows by heart.
         dropout: Of the blocks and of what is pooled.
         center, scale: Input statistics of the training people, in the modality's unit.
@@ -56,7 +56,7 @@ class PatchTransformer(nn.Module):
         self.width, self.patch_s, self.slots, self.head_width = width, patch_s, slots, width // heads
         self.input_scale = InputScale(center=center, scale=scale)
         self.embed = PatchEmbed(patch_s=patch_s, points=patch_points, width=width)
-        self.embed_slow = None if slow_s is None else PatchEmbed(patch_s=slow_s, points=slow_points, width=width)
+        self.slow = None if slow_s is None else SlowSpectrum(patch_s=slow_s, points=slow_points)
         self.channel = ChannelTable(width=width)
         self.level = nn.Linear(2, width, bias=False)
         self.merge = nn.Sequential(nn.GELU(), nn.Linear(width, width))
@@ -65,7 +65,7 @@ class PatchTransformer(nn.Module):
         self.summary = SummaryToken(width=width)
         self.narrow = nn.Linear(width, slot_width)
         self.drop = nn.Dropout(dropout)
-        self.leave = nn.Linear((slots + (self.embed_slow is not None)) * slot_width + width, width)
+        self.readout = nn.Linear(slots * slot_width + (self.slow.lines if self.slow else 0) + width, width)
         self.out_norm = nn.LayerNorm(width)
 
     def forward(
@@ -75,29 +75,30 @@ class PatchTransformer(nn.Module):
         sampling_rate_hz: float,
     ) -> Float[Tensor, "batch width"]:
         """Embed each window; a window without an observed sample gives one fixed vector."""
+        return self.out_norm(self.readout(self.drop(self.pooled(values, observed, sampling_rate_hz))))
+
+    def pooled(
+        self,
+        values: Float[Tensor, "batch channel time"],
+        observed: Bool[Tensor, "batch time"],
+        sampling_rate_hz: float,
+    ) -> Float[Tensor, "batch feature"]:
+        """What the last layer reads: every slot, then level and spread."""
         waveform, summary = self.input_scale(values, observed)
         place = (self.channel(values.shape[1]) + self.level(summary))[:, :, None]
-        parts = [self.embed] if self.embed_slow is None else [self.embed, self.embed_slow]
-        tokens, weights, centers = [], [], []
-        for part in parts:
-            by_channel, share = part(waveform, observed, sampling_rate_hz)
-            by_channel = by_channel + place
-            tokens.append((by_channel + self.merge(by_channel)).mean(1))
-            weights.append(share)
-            centers.append((torch.arange(share.shape[1], device=share.device) + 0.5) * (part.patch_s / self.patch_s))
-        count = weights[0].shape[1]
-        x, weight = torch.cat(tokens, dim=1), torch.cat(weights, dim=1)
-        angles = rotary_angles(torch.cat(centers), self.head_width)
-        keys = self._keys(weight)
+        by_channel, share = self.embed(waveform, observed, sampling_rate_hz)
+        by_channel = by_channel + place
+        x = (by_channel + self.merge(by_channel)).mean(1)
+        count = share.shape[1]
+        angles = rotary_angles(torch.arange(count, device=x.device, dtype=torch.float32), self.head_width)
+        keys = self._keys(share)
         for block in self.blocks:
             x = block(x, angles, keys)
-        x = self.narrow(self.norm(x))
-        pooled = [slot_means(x[:, :count], weights[0], shares=slot_shares(count, self.slots, x.device))]
-        if self.embed_slow is not None:
-            every = torch.ones(1, x.shape[1] - count, device=x.device)
-            pooled.append(slot_means(x[:, count:], weights[1], shares=every))
-        flat = rearrange(torch.cat(pooled, dim=1), "batch slot width -> batch (slot width)")
-        return self.out_norm(self.leave(self.drop(torch.cat((flat, self.summary(summary)), dim=-1))))
+        slots = slot_means(self.narrow(self.norm(x)), share, shares=slot_shares(count, self.slots, x.device))
+        pooled = [rearrange(slots, "batch slot width -> batch (slot width)"), self.summary(summary)]
+        if self.slow is not None:
+            pooled.append(self.slow(waveform, observed, sampling_rate_hz))
+        return torch.cat(pooled, dim=-1)
 
     @torch.no_grad()
     def calibrate(
@@ -108,9 +109,9 @@ class PatchTransformer(nn.Module):
     ) -> None:
         """Learn the scale of each spectral line from windows of training people."""
         waveform, _ = self.input_scale(values, observed)
-        for part in (self.embed, self.embed_slow):
-            if part is not None:
-                part.calibrate(waveform, observed, sampling_rate_hz)
+        self.embed.calibrate(waveform, observed, sampling_rate_hz)
+        if self.slow is not None:
+            self.slow.calibrate(waveform, observed, sampling_rate_hz)
 
     @staticmethod
     def _keys(weight: Float[Tensor, "batch token"]) -> Bool[Tensor, "batch token"] | None:

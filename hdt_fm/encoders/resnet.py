@@ -55,7 +55,7 @@ class Resnet(nn.Module):
         sizes = [first, *(min(width, first * 2 ** (k + 1)) for k in range(depth))]
         self.blocks = nn.ModuleList([ConvBlock(inside=a, outside=b) for a, b in itertools.pairwise(sizes)])
         self.summary = SummaryToken(width=width)
-        self.leave = nn.Linear(sizes[-1] + width, width)
+        self.readout = nn.Linear(sizes[-1] + width, width)
         self.out_norm = nn.LayerNorm(width)
 
     def forward(
@@ -65,6 +65,15 @@ class Resnet(nn.Module):
         sampling_rate_hz: float,
     ) -> Float[Tensor, "batch width"]:
         """Embed each window; a window without an observed sample gives one fixed vector."""
+        return self.out_norm(self.readout(self.pooled(values, observed, sampling_rate_hz)))
+
+    def pooled(
+        self,
+        values: Float[Tensor, "batch channel time"],
+        observed: Bool[Tensor, "batch time"],
+        sampling_rate_hz: float,
+    ) -> Float[Tensor, "batch feature"]:
+        """What the last layer reads: the mean over time, then level and spread."""
         waveform, summary = self.input_scale(values, observed)
         channels = values.shape[1]
         count = max(1, round(values.shape[-1] / sampling_rate_hz * self.rate_hz))
@@ -78,4 +87,4 @@ class Resnet(nn.Module):
         weight = F.adaptive_avg_pool1d(share[:, None], x.shape[-1])
         total = weight.sum(-1)
         pooled = (by_channel.mean(1) * weight).sum(-1) / torch.where(total > 0, total, 1.0)
-        return self.out_norm(self.leave(torch.cat((pooled, self.summary(summary)), dim=-1)))
+        return torch.cat((pooled, self.summary(summary)), dim=-1)

@@ -8,22 +8,24 @@ from hdt_fm.schema.protocols import Embeddings
 
 
 class Projection(nn.Module):
-    """A two-layer perceptron per modality, to unit length; rows of absent modalities stay zero.
+    """A linear map per modality, to unit length; rows of absent modalities stay zero.
+
+    It starts as the first `dim` components of an embedding, and so keeps what an encoder starts with.
 
     Args:
         modalities: How many; each has its own perceptron, in the order of `present`.
         width: Components of an embedding.
         dim: Components of a projection.
-        hidden: Hidden units; `width` when None.
     """
 
-    def __init__(self, *, modalities: int, width: int, dim: int = 64, hidden: int | None = None) -> None:
+    def __init__(self, *, modalities: int, width: int, dim: int = 32) -> None:
         super().__init__()
-        inside = width if hidden is None else hidden
         self.dim = dim
-        self.parts = nn.ModuleList(
-            [nn.Sequential(nn.Linear(width, inside), nn.GELU(), nn.Linear(inside, dim)) for _ in range(modalities)]
-        )
+        parts = [nn.Linear(width, dim) for _ in range(modalities)]
+        for part in parts:
+            nn.init.eye_(part.weight)
+            nn.init.zeros_(part.bias)
+        self.parts = nn.ModuleList(parts)
 
     def forward(self, embeddings: Embeddings) -> Embeddings:
         """Projections of unit length.

@@ -23,6 +23,42 @@ def log_spectrum(points: Float[Tensor, "*row point"], taper: Float[Tensor, " poi
     return torch.log(torch.cat((mean.square(), power), dim=-1) + POWER_FLOOR)
 
 
+class SlowSpectrum(nn.Module):
+    """The standardised log spectrum of long patches: rhythms slower than a patch, such as breathing.
+
+    Nothing here is trained. The mean over channels, and over patches by their observed share.
+
+    Args:
+        patch_s: Seconds of one patch; lines are 1 / patch_s Hz apart.
+        points: Points at which it is read: lines up to points / (2 * patch_s) Hz.
+    """
+
+    taper: Tensor
+
+    def __init__(self, *, patch_s: float, points: int) -> None:
+        super().__init__()
+        self.patch_s, self.points, self.lines = patch_s, points, points // 2 + 1
+        self.standardise = Standardise(self.lines)
+        self.register_buffer("taper", TAPER_FLOOR + torch.hann_window(points, periodic=False), persistent=False)
+
+    def forward(
+        self, waveform: Float[Tensor, "batch channel time"], observed: Bool[Tensor, "batch time"], rate_hz: float
+    ) -> Float[Tensor, "batch line"]:
+        points, share = patches(waveform, observed, rate_hz, self.patch_s, self.points)
+        lines = self.standardise(log_spectrum(points, self.taper)).mean(1)
+        total = share.sum(1, keepdim=True)
+        weight = share / torch.where(total > 0, total, 1.0)
+        return (lines * weight[..., None]).sum(1).to(points.dtype)
+
+    @torch.no_grad()
+    def calibrate(
+        self, waveform: Float[Tensor, "batch channel time"], observed: Bool[Tensor, "batch time"], rate_hz: float
+    ) -> None:
+        """Learn the scale from patches that were fully observed."""
+        points, share = patches(waveform, observed, rate_hz, self.patch_s, self.points)
+        self.standardise.learn(_whole(log_spectrum(points, self.taper), share))
+
+
 class PatchEmbed(nn.Module):
     """Linear in the waveform and in the standardised log spectrum of each patch, so that energy needs no learning.
 
@@ -61,5 +97,10 @@ class PatchEmbed(nn.Module):
     ) -> None:
         """Learn the scale of the spectrum from patches that were fully observed."""
         points, share = patches(waveform, observed, rate_hz, self.patch_s, self.points)
-        whole = share >= 1 - 1e-6
-        self.standardise.learn(log_spectrum(points, self.taper).movedim(1, 2)[whole].flatten(0, 1))
+        self.standardise.learn(_whole(log_spectrum(points, self.taper), share))
+
+
+def _whole(
+    lines: Float[Tensor, "batch channel patch line"], share: Float[Tensor, "batch patch"]
+) -> Float[Tensor, "row line"]:
+    return lines.movedim(1, 2)[share >= 1 - 1e-6].flatten(0, 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.recording import Visit
@@ -59,6 +59,22 @@ class Calibrated(Protocol):
         observed: Bool[Tensor, "batch time"],
         sampling_rate_hz: float,
     ) -> None: ...
+
+
+@runtime_checkable
+class LinearReadout(Protocol):
+    """An encoder whose embedding is a linear layer over pooled features, so that it can start from a closed form."""
+
+    readout: nn.Linear
+
+    def pooled(
+        self,
+        values: Float[Tensor, "batch channel time"],
+        observed: Bool[Tensor, "batch time"],
+        sampling_rate_hz: float,
+    ) -> Float[Tensor, "batch feature"]:
+        """What `readout` reads."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,7 @@ def pretrain(
     seed: int = 0,
     drop: Change | None = None,
     augment: Change | None = None,
+    begin: Callable[[], None] | None = None,
     accelerator: str = "auto",
     devices: int | str | Sequence[int] = 1,
     strategy: str = "auto",
@@ -95,6 +96,7 @@ def pretrain(
         clip_norm: Limit of the gradient's norm; None does not clip.
         val_every: 0 never validates.
         resume: "auto", "never" or the path of a `step-XXXXXXXX.ckpt`, whose settings may differ except for the model.
+        begin: Called before the first step of a run that does not go on from a checkpoint.
         deterministic: "warn" allows operations without a deterministic form, of which only GPUs have some.
         progress: Called as (step, steps, note) after each step.
         say: Called with lines for the user.
@@ -114,10 +116,13 @@ def pretrain(
         "warmup_steps": steps // 20 if warmup_steps is None else warmup_steps,
     }
     settings = {**optim, "clip_norm": clip_norm, "precision": precision, "seed": seed, **_identity(model, loss)}
+    settings["begin"] = begin is not None
     start = find_checkpoint(run_dir / CHECKPOINTS, resume, say=_both(notices, say))
     must_match = None if resume == "auto" else ("model",)
     resumed_from = check_settings(start, settings, must_match=must_match) if start else None
 
+    if begin is not None and start is None:
+        begin()
     module = Pretraining(model, loss, drop=drop, augment=augment, seed=seed, **optim)  # type: ignore[arg-type]
     sinks = _sinks(run_dir, tensorboard=tensorboard, wandb=wandb, project=wandb_project)
     log = MetricsLog(sinks, every=log_every, steps=steps, progress=progress)

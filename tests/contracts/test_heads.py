@@ -86,4 +86,4 @@ def test_the_projection_serves_embeddings():
     torch.manual_seed(0)
     head = build("heads", "projection", {"modalities": 2, "width": 5})
     out = head(Embeddings(torch.randn(3, 2, 5), torch.ones(3, 2, dtype=torch.bool)))
-    assert out.values.shape == (3, 2, 64)
+    assert out.values.shape == (3, 2, 32)

@@ -108,6 +108,71 @@ def test_calibration_shows_each_encoder_its_own_windows_only():
     assert all(torch.equal(before[name], value) for name, value in plain.state_dict().items())
 
 
+def moving(windows=300, seed=0):
+    """Windows whose loudness moves alike in all modalities; what they consist of is noise. Not all have all."""
+    generator = torch.Generator().manual_seed(seed)
+    present = torch.rand(windows, 3, generator=generator) > 0.2
+    course = torch.randn(windows, 5, generator=generator).exp()
+    signals = {}
+    for column, (name, (channels, rate)) in enumerate(SHAPES.items()):
+        here = present[:, column, None]
+        loud = course.repeat_interleave(int(rate), dim=1)[:, None]
+        values = loud * torch.randn(windows, channels, 5 * int(rate), generator=generator) * here[..., None]
+        signals[name] = Signal(values, here.expand(windows, 5 * int(rate)).clone(), rate)
+    rows = torch.arange(windows)
+    return Batch(tuple(SHAPES), signals, present, rows, rows.double(), rows)
+
+
+def recall(model, batch, first=0, second=1, *, shared=6):
+    found = model(batch)
+    both = found.present[:, first] & found.present[:, second]
+    a, b = (torch.nn.functional.normalize(found.values[both, k, :shared], dim=-1) for k in (first, second))
+    scores = a @ b.T
+    return float(((scores > scores.diagonal()[:, None]).sum(1) < 10).float().mean()), 10 / int(both.sum())
+
+
+@pytest.mark.parametrize("encoder", [PART, Part(name="resnet", args={"width": 16, "depth": 1})])
+def test_a_start_in_closed_form_finds_what_modalities_share_in_windows_it_did_not_see(encoder):
+    model = model_of(encoder=encoder, per={"eda": {"slow_s": 5.0}} if encoder is PART else {})
+    model.calibrate(moving())
+    before, chance = recall(model, moving(seed=1))
+    model.start(moving(), shared=6)
+    after, _ = recall(model, moving(seed=1))
+    assert before < 3 * chance
+    # The small convolutions see loudness less well than log spectra do.
+    assert after > (8 if encoder is PART else 3) * chance
+    values = model(moving(seed=1)).values
+    assert values.std(dim=(0, 1)).min() > 0.1
+    assert values.abs().max() < 10
+
+
+def test_a_start_reads_only_present_windows_and_leaves_the_mode_alone():
+    model, batch = model_of(), moving()
+    model.train().start(batch, shared=6)
+    assert model.training
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    batch.signals["ppg"].values[~batch.present[:, 0]] = 9.0
+    batch.signals["ppg"].observed[~batch.present[:, 0]] = True
+    model.start(batch, shared=6)
+    assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
+
+
+def test_a_modality_without_windows_keeps_its_readout_and_one_alone_is_refused():
+    model, batch = model_of(), moving()
+    before = model.encoders["eda"].readout.weight.clone()
+    model.start(batch.without(torch.tensor([True, True, False]).expand(300, 3)), shared=6)
+    assert torch.equal(model.encoders["eda"].readout.weight, before)
+    with pytest.raises(ConfigError, match="No two modalities"):
+        model.start(batch.without(torch.tensor([True, False, False]).expand(300, 3)), shared=6)
+
+
+def test_a_readout_narrower_than_what_is_shared_takes_the_first_directions():
+    model = model_of()
+    model.start(moving(), shared=40)
+    assert model.encoders["ppg"].readout.weight.shape[0] == 16
+    assert (model.encoders["ppg"].readout.weight.abs().sum(1) > 0).all()
+
+
 def test_bad_settings_speak():
     with pytest.raises(UnknownNameError, match="did you mean 'ppg'"):
         model_of(per={"pgg": {}})

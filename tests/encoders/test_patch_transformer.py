@@ -55,9 +55,7 @@ def test_long_patches_tell_slow_rhythms_apart_that_short_ones_cannot():
     """Rates of .25 and .3125 Hz, random phases: the embeddings of an untrained encoder, spectra alone."""
 
     def gap(encoder: PatchTransformer) -> float:
-        for part in (encoder.embed, encoder.embed_slow):
-            if part is not None:
-                torch.nn.init.zeros_(part.waveform.weight)
+        torch.nn.init.zeros_(encoder.embed.waveform.weight)
         phase = torch.rand(64, 1, generator=torch.Generator().manual_seed(0)) * 2 * torch.pi
         time = torch.arange(32 * 16) / 16
         first, second = (torch.sin(2 * torch.pi * rate * time + phase)[:, None] for rate in (0.25, 0.3125))
@@ -75,7 +73,7 @@ def test_calibration_sets_every_spectrum_and_travels_with_the_weights():
     before = encoder(values, torch.ones(20, 256, dtype=torch.bool), 16.0)
     encoder.calibrate(values, torch.ones(20, 256, dtype=torch.bool), 16.0)
     state = encoder.state_dict()
-    for name in ("embed.standardise.center", "embed_slow.standardise.center"):
+    for name in ("embed.standardise.center", "slow.standardise.center"):
         assert state[name].abs().min() > 0
     after = encoder(values, torch.ones(20, 256, dtype=torch.bool), 16.0)
     assert not torch.equal(before, after)

@@ -1,4 +1,4 @@
-"""The projection head: unit length, absent rows, one perceptron a modality."""
+"""The projection head: unit length, absent rows, one linear map a modality."""
 
 import pytest
 import torch
@@ -23,11 +23,20 @@ def test_present_rows_have_unit_length_and_absent_ones_are_zero():
     assert torch.equal(out.present, embeddings.present)
 
 
-def test_each_modality_has_its_own_perceptron():
+def test_each_modality_has_its_own_map():
     head, embeddings = case()
     out = head(embeddings).values
-    raw = head.parts[2](embeddings.values[:, 2])
+    torch.nn.init.normal_(head.parts[2].weight)
+    out = head(embeddings).values
+    raw = embeddings.values[:, 2] @ head.parts[2].weight.T + head.parts[2].bias
     torch.testing.assert_close(out[:, 2], raw / raw.norm(dim=-1, keepdim=True))
+
+
+def test_it_starts_as_the_first_components():
+    head, embeddings = case()
+    first = embeddings.values[..., :5]
+    expected = torch.where(embeddings.present[..., None], first / first.norm(dim=-1, keepdim=True), 0.0)
+    torch.testing.assert_close(head(embeddings).values, expected)
 
 
 def test_gradients_are_finite_and_absent_rows_get_none():
