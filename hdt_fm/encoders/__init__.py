@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hdt_fm.layers.readout import start_readouts
+from hdt_fm.layers.readout import Pooled, start_readouts
 from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.errors import ConfigError, ShapeError
 from hdt_fm.schema.manifest import Part
@@ -111,7 +111,7 @@ class ModalityEncoders(nn.Module):
         for name, encoder in self.encoders.items():
             signal, here = batch.signals.get(name), batch.column(name) if name in batch.modalities else None
             if signal is not None and here is not None and int(here.sum()) > 1 and isinstance(encoder, LinearReadout):
-                parts[name] = (encoder.readout, _pooled(encoder, signal, here), here)
+                parts[name] = Pooled(encoder.readout, _pooled(encoder, signal, here), here)
         self.train(was_training)
         start_readouts(parts, shared)
 
@@ -127,8 +127,7 @@ class ModalityEncoders(nn.Module):
         return zeros.index_copy(0, index, encoded.to(dtype))
 
 
-def _pooled(encoder: LinearReadout, signal: Signal, here: Tensor) -> Float[Tensor, "row feature"]:
-    rows = here.nonzero().squeeze(1).split(PIECE)
-    return torch.cat(
-        [encoder.pooled(signal.values[k], signal.observed[k], signal.sampling_rate_hz).double().cpu() for k in rows]
-    )
+def _pooled(encoder: LinearReadout, signal: Signal, here: Tensor) -> list[Float[Tensor, "row _"]]:
+    rate, pieces = signal.sampling_rate_hz, here.nonzero().squeeze(1).split(PIECE)
+    found = [encoder.pooled(signal.values[rows], signal.observed[rows], rate) for rows in pieces]
+    return [torch.cat(blocks).double().cpu() for blocks in zip(*found, strict=True)]

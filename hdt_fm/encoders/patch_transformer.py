@@ -75,15 +75,16 @@ class PatchTransformer(nn.Module):
         sampling_rate_hz: float,
     ) -> Float[Tensor, "batch width"]:
         """Embed each window; a window without an observed sample gives one fixed vector."""
-        return self.out_norm(self.readout(self.drop(self.pooled(values, observed, sampling_rate_hz))))
+        pooled = torch.cat(self.pooled(values, observed, sampling_rate_hz), dim=-1)
+        return self.out_norm(self.readout(self.drop(pooled)))
 
     def pooled(
         self,
         values: Float[Tensor, "batch channel time"],
         observed: Bool[Tensor, "batch time"],
         sampling_rate_hz: float,
-    ) -> Float[Tensor, "batch feature"]:
-        """What the last layer reads: every slot, then level and spread."""
+    ) -> list[Float[Tensor, "batch _"]]:
+        """What the last layer reads: every slot; level and spread; slow rhythms."""
         waveform, summary = self.input_scale(values, observed)
         place = (self.channel(values.shape[1]) + self.level(summary))[:, :, None]
         by_channel, share = self.embed(waveform, observed, sampling_rate_hz)
@@ -98,7 +99,7 @@ class PatchTransformer(nn.Module):
         pooled = [rearrange(slots, "batch slot width -> batch (slot width)"), self.summary(summary)]
         if self.slow is not None:
             pooled.append(self.slow(waveform, observed, sampling_rate_hz))
-        return torch.cat(pooled, dim=-1)
+        return pooled
 
     @torch.no_grad()
     def calibrate(

@@ -65,15 +65,15 @@ class Resnet(nn.Module):
         sampling_rate_hz: float,
     ) -> Float[Tensor, "batch width"]:
         """Embed each window; a window without an observed sample gives one fixed vector."""
-        return self.out_norm(self.readout(self.pooled(values, observed, sampling_rate_hz)))
+        return self.out_norm(self.readout(torch.cat(self.pooled(values, observed, sampling_rate_hz), dim=-1)))
 
     def pooled(
         self,
         values: Float[Tensor, "batch channel time"],
         observed: Bool[Tensor, "batch time"],
         sampling_rate_hz: float,
-    ) -> Float[Tensor, "batch feature"]:
-        """What the last layer reads: the mean over time, then level and spread."""
+    ) -> list[Float[Tensor, "batch _"]]:
+        """What the last layer reads: the mean over time; level and spread."""
         waveform, summary = self.input_scale(values, observed)
         channels = values.shape[1]
         count = max(1, round(values.shape[-1] / sampling_rate_hz * self.rate_hz))
@@ -87,4 +87,4 @@ class Resnet(nn.Module):
         weight = F.adaptive_avg_pool1d(share[:, None], x.shape[-1])
         total = weight.sum(-1)
         pooled = (by_channel.mean(1) * weight).sum(-1) / torch.where(total > 0, total, 1.0)
-        return torch.cat((pooled, self.summary(summary)), dim=-1)
+        return [pooled, self.summary(summary)]

@@ -1,6 +1,7 @@
 """Where the readouts of several modalities start: what they share and what is their own, in closed form."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,14 +14,28 @@ RIDGE = 0.3
 SCALE_FLOOR = 1e-3
 
 
+@dataclass(frozen=True)
+class Pooled:
+    """A modality's readout and what it reads.
+
+    Attributes:
+        blocks: Side by side what `readout` reads, a block for each kind of thing; a row for each window in `here`.
+        here: Which windows have the modality.
+    """
+
+    readout: nn.Linear
+    blocks: Sequence[Float[Tensor, "row _"]]
+    here: Bool[Tensor, " window"]
+
+
 @torch.no_grad()
-def start_readouts(
-    parts: Mapping[str, tuple[nn.Linear, Float[Tensor, "_ _"], Bool[Tensor, " window"]]], shared: int
-) -> None:
+def start_readouts(parts: Mapping[str, Pooled], shared: int) -> None:
     """Write the weights of each modality's readout; components have about unit variance.
 
+    What is a modality's own is looked for with equal weight for each block: hundreds of numbers on when something
+    was strong would else leave no component to the few on level or slow rhythms.
+
     Args:
-        parts: Per modality its readout, its features (one row for each window that has it) and which windows have it.
         shared: First components, for what modalities share; the rest of a readout is for what is a modality's own.
 
     Raises:
@@ -28,22 +43,28 @@ def start_readouts(
     """
     if not parts:
         return
-    present = torch.stack([here.cpu() for _, _, here in parts.values()], dim=1)
-    centers, scales, views = [], [], []
-    for column, (_, features, _) in enumerate(parts.values()):
-        center, spread = features.mean(0), features.std(0)
-        scale = torch.where(spread > SCALE_FLOOR * spread.max(), spread, torch.inf)
-        view = features.new_zeros(len(present), features.shape[1])
-        view[present[:, column]] = (features - center) / scale
-        centers.append(center)
-        scales.append(scale)
-        views.append(view)
-    shared = min(shared, *(readout.out_features for readout, _, _ in parts.values()))
+    present = torch.stack([part.here.cpu() for part in parts.values()], dim=1)
+    shared = min(shared, *(part.readout.out_features for part in parts.values()))
+    scaled = [_standardised(torch.cat(list(part.blocks), dim=1).double()) for part in parts.values()]
+    views = [rows.new_zeros(len(present), rows.shape[1]) for rows, _, _ in scaled]
+    for view, here, (rows, _, _) in zip(views, present.T, scaled, strict=True):
+        view[here] = rows
     common = shared_directions(views, present, dim=shared, ridge=RIDGE)
-    for column, (readout, _, _) in enumerate(parts.values()):
-        rows, first = views[column][present[:, column]], common[column]
+    for part, first, (rows, center, scale) in zip(parts.values(), common, scaled, strict=True):
         first = first / (rows @ first).square().mean().sqrt().clamp(min=SCALE_FLOOR)
-        rest = own_directions(rows, first, count=readout.out_features - shared, ridge=RIDGE)
-        weight = torch.cat((first, rest), dim=1).T / scales[column]
-        readout.weight.copy_(weight)
-        readout.bias.copy_(-weight @ centers[column])
+        sizes = [block.shape[1] for block in part.blocks]
+        even = torch.cat([rows.new_full((size,), (sum(sizes) / len(sizes) / size) ** 0.5) for size in sizes])[:, None]
+        count = part.readout.out_features - shared
+        rest = own_directions(rows * even.T, first / even, count=count, ridge=RIDGE) * even
+        weight = torch.cat((first, rest), dim=1).T / scale
+        part.readout.weight.copy_(weight)
+        part.readout.bias.copy_(-weight @ center)
+
+
+def _standardised(
+    features: Float[Tensor, "row feature"],
+) -> tuple[Float[Tensor, "row feature"], Float[Tensor, " feature"], Float[Tensor, " feature"]]:
+    """Rows, their center and their scale; features without variance become zeros."""
+    center, spread = features.mean(0), features.std(0)
+    scale = torch.where(spread > SCALE_FLOOR * spread.max(), spread, torch.inf)
+    return (features - center) / scale, center, scale

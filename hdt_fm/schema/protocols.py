@@ -72,8 +72,8 @@ class LinearReadout(Protocol):
         values: Float[Tensor, "batch channel time"],
         observed: Bool[Tensor, "batch time"],
         sampling_rate_hz: float,
-    ) -> Float[Tensor, "batch feature"]:
-        """What `readout` reads."""
+    ) -> list[Float[Tensor, "batch _"]]:
+        """What `readout` reads side by side, one block for each kind of thing."""
         ...
 
 

@@ -202,6 +202,22 @@ def test_a_path_may_change_settings_but_not_the_model(tiny: ModuleType, unbroken
         tiny.run(tmp_path / "other", resume=start, model=tiny.tiny_model(width=16))
 
 
+def test_what_a_run_begins_with_is_called_once_and_a_resume_must_match_it(tiny: ModuleType, tmp_path: Path) -> None:
+    model, calls = tiny.tiny_model(), []
+
+    def begin() -> None:
+        calls.append(1)
+        torch.nn.init.constant_(model.projection.parts[0].bias, 3.0)
+
+    tiny.run(tmp_path / "run", model=model, begin=begin, steps=4)
+    assert calls == [1]
+    assert (model.projection.parts[0].bias.abs() > 2).all()
+    tiny.run(tmp_path / "run", begin=begin, steps=4)
+    assert calls == [1]
+    with pytest.raises(CheckpointError, match="other settings"):
+        tiny.run(tmp_path / "run", steps=4)
+
+
 def test_never_refuses_a_used_folder(tiny: ModuleType, unbroken: Path) -> None:
     with pytest.raises(ConfigError, match="checkpoints of an earlier run"):
         tiny.run(unbroken, resume="never")
