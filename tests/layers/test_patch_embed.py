@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from hdt_fm.layers.patch_embed import POWER_FLOOR, PatchEmbed, log_spectrum
+from hdt_fm.layers.patch_embed import POWER_FLOOR, PatchEmbed, SlowSpectrum, log_spectrum
 from hdt_fm.layers.standardise import MIN_SCALE, Standardise
 
 FLAT = torch.ones(32)
@@ -85,3 +85,28 @@ def test_a_strong_rhythm_gives_the_same_spectrum_token_at_any_phase():
     tokens, _ = embed(torch.stack(waves)[:, None], torch.ones(4, 32, dtype=torch.bool), 32.0)
     distance = (tokens - tokens[:1]).flatten(1).norm(dim=1)
     assert (distance[1:3] < 0.05 * distance[3]).all()
+
+
+def test_a_slow_spectrum_is_the_mean_of_patches_by_what_was_observed():
+    torch.manual_seed(0)
+    slow, waveform = SlowSpectrum(patch_s=4.0, points=64), torch.randn(3, 2, 128)
+    observed = torch.ones(3, 128, dtype=torch.bool)
+    observed[1, 64:] = False
+    observed[2] = False
+    waveform = torch.where(observed[:, None], waveform, 0.0)
+    lines = slow(waveform, observed, 16.0)
+    assert lines.shape == (3, slow.lines)
+    one = slow(waveform[:1, :, :64], observed[:1, :64], 16.0), slow(waveform[:1, :, 64:], observed[:1, 64:], 16.0)
+    torch.testing.assert_close(lines[:1], (one[0] + one[1]) / 2, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(lines[1:2], slow(waveform[1:2, :, :64], observed[1:2, :64], 16.0), atol=1e-5, rtol=1e-5)
+    assert (lines[2] == 0).all()
+    assert not list(slow.parameters())
+
+
+def test_a_slow_spectrum_is_calibrated_by_whole_patches():
+    slow, waveform = SlowSpectrum(patch_s=4.0, points=16), 0.1 * torch.randn(50, 1, 128)
+    observed = torch.ones(50, 128, dtype=torch.bool)
+    observed[::2, 70] = False
+    waveform[::2, :, 64:] = 50.0
+    slow.calibrate(waveform, observed, 16.0)
+    assert slow.standardise.center.max() < 0
