@@ -17,14 +17,15 @@ def reporter(what: str, *, stream: Any = None, clock: Callable[[], float] = time
 
 
 def _plain(what: str, out: Any, clock: Callable[[], float]) -> Report:
-    start, last = clock(), [-float("inf")]
+    pace, last = _Pace(), [-float("inf")]
 
     def report(done: int, total: int, note: str = "") -> None:
         now = clock()
+        rate = pace.at(now, done)
         if not 0 < total <= done and now - last[0] < PLAIN_EVERY_S:
             return
         last[0] = now
-        out.write(_line(what, done, total, now - start, note) + "\n")
+        out.write(_line(what, done, total, rate, note) + "\n")
         out.flush()
 
     return report
@@ -39,28 +40,41 @@ def _live(what: str, out: Any, clock: Callable[[], float]) -> Report:
         *columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=Console(file=out), get_time=clock
     )
     task = bar.add_task(what, total=None, rate="-", note="")
-    start = clock()
+    pace = _Pace()
     # An interrupted run must give the terminal its cursor back.
     atexit.register(bar.stop)
 
     def report(done: int, total: int, note: str = "") -> None:
         bar.start()
-        seconds = clock() - start
-        rate = f"{done / seconds:.1f}" if seconds > 0 else "-"
-        bar.update(task, completed=done, total=total or None, rate=rate, note=note)
+        rate = pace.at(clock(), done)
+        bar.update(task, completed=done, total=total or None, rate="-" if rate is None else f"{rate:.1f}", note=note)
         if 0 < total <= done:
             bar.stop()
 
     return report
 
 
-def _line(what: str, done: int, total: int, seconds: float, note: str) -> str:
-    rate = done / seconds if seconds > 0 else 0.0
-    tail = f"  {note}" if note else ""
-    if not total:  # nobody knows how many there will be
-        return f"{what} {done}  {rate:.1f}/s{tail}"
-    left = (total - done) / rate if rate > 0 else 0.0
-    return f"{what} {done}/{total}  {rate:.1f}/s  {_clock(left)} left{tail}"
+class _Pace:
+    """Rate since the first report: neither the preparation before it nor what an earlier run did counts."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, int] | None = None
+
+    def at(self, now: float, done: int) -> float | None:
+        """Done a second; None as long as nobody can know."""
+        if self._first is None:
+            self._first = (now, done)
+        seconds, more = now - self._first[0], done - self._first[1]
+        return more / seconds if seconds > 0 and more > 0 else None
+
+
+def _line(what: str, done: int, total: int, rate: float | None, note: str) -> str:
+    parts = [f"{what} {done}/{total}" if total else f"{what} {done}"]
+    if rate is not None:
+        parts.append(f"{rate:.1f}/s")
+        if total:
+            parts.append(f"{_clock((total - done) / rate)} left")
+    return "  ".join([*parts, note] if note else parts)
 
 
 def _clock(seconds: float) -> str:

@@ -32,9 +32,15 @@ def test_plain_lines_come_now_and_then_and_at_the_end() -> None:
 def test_time_left_follows_the_rate() -> None:
     clock, out = Clock(), io.StringIO()
     report = reporter("pretrain", stream=out, clock=clock)
-    clock.now = 30.0
-    report(60, 300, "loss 1.0")
-    assert out.getvalue() == "pretrain 60/300  2.0/s  2:00 left  loss 1.0\n"
+    clock.now = 5.0
+    report(60, 300, "loss 2.0")
+    clock.now = 35.0
+    report(120, 300, "loss 1.0")
+    # A run that goes on at step 60 after five seconds of preparation does two steps a second.
+    assert out.getvalue().splitlines() == [
+        "pretrain 60/300  loss 2.0",
+        "pretrain 120/300  2.0/s  1:30 left  loss 1.0",
+    ]
 
 
 def test_a_terminal_gets_a_live_bar_with_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,6 +62,7 @@ def test_a_terminal_gets_a_live_bar_with_rate_and_time_left(monkeypatch: pytest.
 def test_an_unknown_total_gives_no_time_left() -> None:
     clock, out = Clock(), io.StringIO()
     report = reporter("shard", stream=out, clock=clock)
-    clock.now = 2.0
     report(4, 0, "cut")
-    assert out.getvalue() == "shard 4  2.0/s  cut\n"
+    clock.now = 20.0
+    report(44, 0, "cut")
+    assert out.getvalue() == "shard 4  cut\nshard 44  2.0/s  cut\n"
