@@ -23,10 +23,11 @@ def reproduce(experiment: str, about: str) -> None:
     options = parser.parse_args()
     quick = [*QUICK, f"name={experiment}_quick"] if options.quick else []
     overrides = [f"experiment={experiment}", *quick, *options.overrides]
-    call("shard", compose_config("shard", overrides))
-    # Beside the run of the published checkpoint, so that the two tables do not overwrite each other.
+    # Another seed is another split and other weights, over the same shards.
+    call("shard", compose_config("shard", [*overrides, "shard.seed=0"]))
+    # Beside the run of the published checkpoint and those of other seeds, so that no table overwrites another.
     shards = compose_config("shard", overrides).value("shards")
-    folds = [f"shards={shards}", "protocol.people=per_fold", "root=runs/${name}/per_fold"]
+    folds = [f"shards={shards}", "protocol.people=per_fold", "root=runs/${name}/per_fold/seed_${seed}"]
     record = call("evaluate", compose_config("evaluate", [*overrides, *folds]))
     for result in record.results:
         print(markdown(result), end="\n\n")

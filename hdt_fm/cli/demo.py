@@ -31,6 +31,8 @@ def run(run: Run) -> RunRecord:
         config = compose_config(verb, [*chosen, *more])
         record = call(verb, config)
         run.say(ending(record, Path(config.value("root")) / verb))
+        if record.summary.get("stopped by"):
+            raise KeyboardInterrupt
         seconds[verb] = round(seconds.get(verb, 0) + record.seconds, 1)
         outputs |= {f"{verb} {name}": Path(config.value("root")) / verb / path for name, path in record.outputs.items()}
     run.say("\n" + first_table(outputs["evaluate table"].read_text()))

@@ -138,7 +138,11 @@ def _per_fold(run: Run, folder: ShardFolder, protocol: ProtocolSettings) -> Evid
         train = np.unique(subject[fold.train])
         home = run.folder / "folds" / str(number)
         report = run.progress(f"fold {number} of {len(folds)}: pretrain")
-        model, _ = train_encoder(config, folder, People(train, NOBODY, NOBODY), home, progress=report, say=run.say)
+        model, outcome = train_encoder(
+            config, folder, People(train, NOBODY, NOBODY), home, progress=report, say=run.say
+        )
+        if not outcome.finished:  # its signal was caught to save the step; no table may rest on half an encoder
+            raise KeyboardInterrupt
         tables.append(embed(config, model, folder))
         untrained.append(_untrained(config, folder, train))
         saw.append(frozenset(folder.manifest.subjects[row].subject for row in train))

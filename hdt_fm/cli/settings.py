@@ -8,6 +8,7 @@ from hdt_fm.schema.preparation import Plain
 
 
 class ShardSettings(Plain):
+    seed: int
     encoding: Literal["i16", "f32"]
     block_windows: int = Field(ge=1)
     shard_mb: float = Field(gt=0)

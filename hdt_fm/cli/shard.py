@@ -28,7 +28,7 @@ def run(run: Run) -> RunRecord:
         encoding=settings.encoding,
         block_windows=settings.block_windows,
         shard_mb=settings.shard_mb,
-        seed=int(config.value("seed")),
+        seed=settings.seed,
         subject_key=subject_key(config),
         consent=Path(settings.consent) if settings.consent else None,
         on_error=settings.on_error,

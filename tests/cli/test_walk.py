@@ -13,7 +13,8 @@ import pytest
 import torch
 
 import hdt_fm
-from hdt_fm.cli.main import EXIT_OK, EXIT_USER_ERROR, main
+from hdt_fm.cli import evaluate
+from hdt_fm.cli.main import EXIT_INTERRUPTED, EXIT_OK, EXIT_USER_ERROR, main
 
 TINY = [
     "experiment=demo",
@@ -47,6 +48,27 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         assert cli(verb, f"root={root}", *more) == EXIT_OK, verb
     return root
+
+
+def test_a_signal_in_a_fold_leaves_no_table_of_half_an_encoder(walked: Path, tmp_path: Path, monkeypatch) -> None:
+    """Pretraining catches the signal to save its step; what called it must stop too, and go on when run again."""
+    real = evaluate.train_encoder
+
+    def stopped(*arguments, progress, **named):
+        def report(done, total, note=""):
+            if done == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            progress(done, total, note)
+
+        return real(*arguments, progress=report, **named)
+
+    settings = [f"root={tmp_path}", f"shards={walked / 'shard' / 'windows'}", "protocol.people=per_fold"]
+    monkeypatch.setattr(evaluate, "train_encoder", stopped)
+    assert cli("evaluate", *settings, "training.steps=3") == EXIT_INTERRUPTED
+    assert not (tmp_path / "evaluate" / "table.md").exists()
+    monkeypatch.setattr(evaluate, "train_encoder", real)
+    assert cli("evaluate", *settings, "training.steps=3") == EXIT_OK
+    assert (tmp_path / "evaluate" / "table.md").is_file()
 
 
 def test_each_station_leaves_its_record(walked: Path) -> None:
