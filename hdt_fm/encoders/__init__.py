@@ -109,8 +109,11 @@ class ModalityEncoders(nn.Module):
         was_training = self.training
         self.eval()
         for name, encoder in self.encoders.items():
-            signal, here = batch.signals.get(name), batch.column(name) if name in batch.modalities else None
-            if signal is not None and here is not None and int(here.sum()) > 1 and isinstance(encoder, LinearReadout):
+            signal = batch.signals.get(name)
+            if signal is None or not isinstance(encoder, LinearReadout):
+                continue
+            here = batch.column(name)
+            if int(here.sum()) > 1:
                 parts[name] = Pooled(encoder.readout, _pooled(encoder, signal, here), here)
         self.train(was_training)
         start_readouts(parts, shared)

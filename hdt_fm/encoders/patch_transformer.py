@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from hdt_fm.layers.attention import TransformerBlock
 from hdt_fm.layers.channels import ChannelTable, SummaryToken
 from hdt_fm.layers.input_scale import InputScale
-from hdt_fm.layers.patch_embed import PatchEmbed, SlowSpectrum
+from hdt_fm.layers.patch_embed import PatchEmbed, slow_rhythms
 from hdt_fm.layers.rotary import rotary_angles
 from hdt_fm.layers.slots import slot_means, slot_shares
+from hdt_fm.layers.spectra import PatchSpectra
 
 
 class PatchTransformer(nn.Module):
@@ -28,8 +29,8 @@ class PatchTransformer(nn.Module):
         slow_s: Seconds of a second, longer kind of patch for rhythms slower than a patch (breathing); None for none.
         slow_points: Points of those.
         slots: Equal stretches of the window that are pooled apart, so that the embedding knows when, not only what.
-        slot_width: Components that a slot keeps. Few: what two modalities share
-            at one moment is little, and the layer that reads all slots would else learn training windows by heart.
+        slot_width: Components that a slot keeps. Few: what two modalities share at one moment is little, and the
+            layer that reads all slots would else learn training windows by heart.
         dropout: Of the blocks and of what is pooled.
         center, scale: Input statistics of the training people, in the modality's unit.
 
@@ -56,7 +57,7 @@ class PatchTransformer(nn.Module):
         self.width, self.patch_s, self.slots, self.head_width = width, patch_s, slots, width // heads
         self.input_scale = InputScale(center=center, scale=scale)
         self.embed = PatchEmbed(patch_s=patch_s, points=patch_points, width=width)
-        self.slow = None if slow_s is None else SlowSpectrum(patch_s=slow_s, points=slow_points)
+        self.slow = None if slow_s is None else PatchSpectra(patch_s=slow_s, points=slow_points)
         self.channel = ChannelTable(width=width)
         self.level = nn.Linear(2, width, bias=False)
         self.merge = nn.Sequential(nn.GELU(), nn.Linear(width, width))
@@ -98,7 +99,8 @@ class PatchTransformer(nn.Module):
         slots = slot_means(self.narrow(self.norm(x)), share, shares=slot_shares(count, self.slots, x.device))
         pooled = [rearrange(slots, "batch slot width -> batch (slot width)"), self.summary(summary)]
         if self.slow is not None:
-            pooled.append(self.slow(waveform, observed, sampling_rate_hz))
+            _, lines, share = self.slow(waveform, observed, sampling_rate_hz)
+            pooled.append(slow_rhythms(lines, share))
         return pooled
 
     @torch.no_grad()
@@ -110,7 +112,7 @@ class PatchTransformer(nn.Module):
     ) -> None:
         """Learn the scale of each spectral line from windows of training people."""
         waveform, _ = self.input_scale(values, observed)
-        self.embed.calibrate(waveform, observed, sampling_rate_hz)
+        self.embed.spectra.calibrate(waveform, observed, sampling_rate_hz)
         if self.slow is not None:
             self.slow.calibrate(waveform, observed, sampling_rate_hz)
 

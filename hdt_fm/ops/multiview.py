@@ -43,7 +43,12 @@ def shared_directions(
             between[edges[i] : edges[i + 1], edges[j] : edges[j + 1]] = block
             between[edges[j] : edges[j + 1], edges[i] : edges[i + 1]] = block.T
     if not bool(between.any()):
-        raise ConfigError("No two modalities are present together", where="multiview CCA", expected="training windows")
+        raise ConfigError(
+            "No two modalities are present together",
+            where="multiview CCA",
+            expected="training windows that hold two modalities or more",
+            fix="shard recordings of several modalities; contrast between modalities needs them",
+        )
     values, vectors = torch.linalg.eigh(between)
     weight = values.flip(0)[:dim].clamp(min=0).sqrt()
     found = []

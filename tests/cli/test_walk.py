@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 import hdt_fm
-from hdt_fm.cli import evaluate
+from hdt_fm.cli import demo, evaluate
 from hdt_fm.cli.main import EXIT_INTERRUPTED, EXIT_OK, EXIT_USER_ERROR, main
 
 TINY = [
@@ -69,6 +70,20 @@ def test_a_signal_in_a_fold_leaves_no_table_of_half_an_encoder(walked: Path, tmp
     monkeypatch.setattr(evaluate, "train_encoder", real)
     assert cli("evaluate", *settings, "training.steps=3") == EXIT_OK
     assert (tmp_path / "evaluate" / "table.md").is_file()
+
+
+def test_a_demo_ends_at_the_station_that_was_stopped(tmp_path: Path, monkeypatch) -> None:
+    done = []
+
+    def call(verb, config):
+        done.append(verb)
+        stopped = "SIGTERM" if verb == "pretrain" else None
+        return SimpleNamespace(summary={"stopped by": stopped}, outputs={}, seconds=0.0)
+
+    monkeypatch.setattr(demo, "call", call)
+    monkeypatch.setattr(demo, "ending", lambda *_: "")
+    assert cli("demo", f"root={tmp_path}") == EXIT_INTERRUPTED
+    assert done == ["shard", "pretrain"]
 
 
 def test_each_station_leaves_its_record(walked: Path) -> None:

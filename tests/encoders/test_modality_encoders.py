@@ -96,11 +96,11 @@ def test_calibration_shows_each_encoder_its_own_windows_only():
     present = torch.tensor([[1, 1, 0], [0, 1, 1], [1, 0, 0], [1, 1, 0]], dtype=torch.bool)
     model, batch = model_of(), batch_of(("ppg", "acc", "eda"), present)
     model.calibrate(batch)
-    center = model.encoders["ppg"].embed.standardise.center.clone()
+    center = model.encoders["ppg"].embed.spectra.standardise.center.clone()
     # Row 1 has no PPG: what lies there in memory is nobody's signal.
     batch.signals["ppg"].values[1], batch.signals["ppg"].observed[1] = 9.0, True
     model.calibrate(batch)
-    assert torch.equal(model.encoders["ppg"].embed.standardise.center, center)
+    assert torch.equal(model.encoders["ppg"].embed.spectra.standardise.center, center)
     assert center.abs().min() > 0
     plain = model_of(encoder=Part(name="resnet", args={"width": 16, "depth": 1}))
     before = {name: value.clone() for name, value in plain.state_dict().items()}

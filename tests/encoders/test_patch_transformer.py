@@ -73,7 +73,7 @@ def test_calibration_sets_every_spectrum_and_travels_with_the_weights():
     before = encoder(values, torch.ones(20, 256, dtype=torch.bool), 16.0)
     encoder.calibrate(values, torch.ones(20, 256, dtype=torch.bool), 16.0)
     state = encoder.state_dict()
-    for name in ("embed.standardise.center", "slow.standardise.center"):
+    for name in ("embed.spectra.standardise.center", "slow.standardise.center"):
         assert state[name].abs().min() > 0
     after = encoder(values, torch.ones(20, 256, dtype=torch.bool), 16.0)
     assert not torch.equal(before, after)
