@@ -1,6 +1,6 @@
 """The kinds of a verb's settings. Values stand in configs/; what they may be stands here."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -33,6 +33,11 @@ class AugmentSettings(Plain):
     time_mask: float = Field(ge=0, lt=1)
 
 
+class HideSettings(Plain):
+    share: float = Field(ge=0, lt=1)
+    stretch_s: float = Field(gt=0)
+
+
 class TrainingSettings(Plain):
     steps: int = Field(ge=1)
     batch_size: int = Field(ge=2)
@@ -45,6 +50,7 @@ class TrainingSettings(Plain):
     val_every: int = Field(ge=1)
     people_per_pool: int | None = Field(ge=1)
     modality_dropout: float = Field(ge=0, lt=1)
+    hide: HideSettings
     augment: AugmentSettings
     start: Literal["closed_form", "random"]
     resume: str
@@ -68,16 +74,25 @@ class Estimate(Plain):
     high_hz: float = Field(gt=0)
 
 
+Also = Literal["missing_modalities", "own_baseline", "few_shot", "zero_shot", "personalisation", "subgroups"]
+
+
 class ProtocolSettings(Plain):
     kind: Literal["classification", "regression"]
     label: str
-    folds: int = Field(ge=2)
+    folds: Annotated[int, Field(ge=2)] | Literal["all"]
     people: Literal["held_out", "per_fold"]
     draws: int = Field(ge=10)
     scratch_steps: int = Field(ge=1)
     max_pool: int = Field(ge=2)
-    only: str | None = None
+    only: str | tuple[str, ...] | None = None
     estimate: Estimate | None = None
+    also: tuple[Also, ...] = ()
+
+    @property
+    def alone(self) -> tuple[str, ...] | None:
+        """The modalities that are used alone; None takes all."""
+        return (self.only,) if isinstance(self.only, str) else self.only
 
 
 class FinetuneSettings(Plain):

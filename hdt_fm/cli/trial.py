@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from hdt_fm.cli.compose import Config
 from hdt_fm.cli.settings import TrainingSettings
-from hdt_fm.cli.workflow import People, changes, device_of, new_loss, new_model
+from hdt_fm.cli.workflow import People, changes, device_of, new_loss, new_model, typical_of
 from hdt_fm.data.datamodule import ShardDataModule
 from hdt_fm.data.shards import ShardFolder
+from hdt_fm.schema.protocols import Encoded
 
 STEPS = 3
 
@@ -25,7 +26,9 @@ class Trial:
 def trial(config: Config, folder: ShardFolder, people: People) -> Trial:
     """Train a fresh model for a few steps without an optimizer, and keep nothing."""
     training = config.section("training", TrainingSettings)
-    model, loss = new_model(config, folder, people.train).to(device_of(config)), new_loss(config).to(device_of(config))
+    model = new_model(config, folder, people.train)
+    loss = new_loss(config, model, lambda: typical_of(config, folder, people.train)).to(device_of(config))
+    model = model.to(device_of(config))
     data = ShardDataModule(
         folder=folder,
         train_subjects=people.train,
@@ -37,8 +40,10 @@ def trial(config: Config, folder: ShardFolder, people: People) -> Trial:
     times = []
     for step in range(STEPS):
         start = time.monotonic()
-        batch = drop(augment(stream.batch(step).to(device_of(config)), step), step)
-        report = loss(model.project(model.embed(batch)), batch)
+        whole = augment(stream.batch(step).to(device_of(config)), step)
+        seen = drop(whole, step)
+        embeddings = model.embed(seen)
+        report = loss(Encoded(embeddings, model.project(embeddings), seen, whole))
         report.value.backward()
         times.append(time.monotonic() - start)
     size = sum(weight.numel() for weight in model.parameters())

@@ -16,7 +16,7 @@ from hdt_fm.cli.progress import Report
 from hdt_fm.cli.settings import EmbedSettings, LoggerSettings, SplitSettings, TrainingSettings
 from hdt_fm.data.datamodule import ShardDataModule
 from hdt_fm.data.embeddings import compute_embeddings
-from hdt_fm.data.masking import drop_modalities
+from hdt_fm.data.masking import drop_modalities, hide_stretches
 from hdt_fm.data.normalize import input_statistics, typical_windows
 from hdt_fm.data.selection import subject_split
 from hdt_fm.data.shards import ShardFolder
@@ -28,12 +28,16 @@ from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.embedding import EmbeddingTable
 from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.manifest import ModelConfig, Part, Preprocess
+from hdt_fm.schema.modalities import modality
+from hdt_fm.schema.protocols import Scaled, Shaped
 from hdt_fm.training.pretrain import Change, PretrainOutcome, pretrain
 
 # Training settings that are not of the optimisation.
-OF_THE_STREAM = ("batch_size", "people_per_pool", "modality_dropout", "augment")
+OF_THE_STREAM = ("batch_size", "people_per_pool", "modality_dropout", "hide", "augment")
 # Windows that a closed form is fitted on: several times the features of any encoder here.
 START_WINDOWS = 2000
+# Names the draws of hidden stretches. The views' third word is a modality's number, which stays far below.
+STRETCHES = 1_000_003
 
 Rows = NDArray[np.int64]
 
@@ -93,36 +97,59 @@ def new_model(config: Config, folder: ShardFolder, train: Rows, *, seed: int | N
     args = dict(encoder.args)
     per_modality = args.pop("per_modality", {})
     own_seed = int(config.value("seed"))
+    of_these = {word for name in folder.modalities for word in (name, modality(name).kind)}
     plain = ModelConfig(
         modalities=folder.header.modalities,
         encoder=Part(name=encoder.name, args=args),
-        per_modality={name: value for name, value in per_modality.items() if name in folder.modalities},
+        per_modality={name: value for name, value in per_modality.items() if name in of_these},
         projection=projection,
         statistics=input_statistics(folder, train, seed=own_seed),
         window_s=folder.header.window_s,
     )
     model = build_model(plain, seed=own_seed if seed is None else seed)
-    model.calibrate(typical_windows(folder, train, seed=own_seed))
+    model.calibrate(typical_of(config, folder, train))
     return model
 
 
-def new_loss(config: Config) -> nn.Module:
-    """The contrastive loss that the config names."""
+def typical_of(config: Config, folder: ShardFolder, train: Rows) -> Batch:
+    """Windows of the training people, for what a model or a loss must know of typical windows."""
+    return typical_windows(folder, train, seed=int(config.value("seed")))
+
+
+def new_loss(config: Config, model: Model | None = None, typical: Callable[[], Batch] | None = None) -> nn.Module:
+    """The loss that the config names, with fresh weights that depend on the config and the seed only.
+
+    Args:
+        model: What it is to train; a loss with a decoder takes its shape from it.
+        typical: Gives windows of the training people, asked for only by a loss that needs the scale of its targets.
+    """
     part = config.part("loss")
-    return registry.build("losses", part.name, part.args)
+    loss = registry.build("losses", part.name, part.args)
+    if model is not None and isinstance(loss, Shaped):
+        loss.shape(model.config.modalities, model.encoder.width, int(config.value("seed")))  # type: ignore[arg-type]
+    if typical is not None and isinstance(loss, Scaled):
+        loss.learn_scale(typical())
+    return loss
 
 
 def changes(config: Config) -> tuple[Change, Change]:
-    """Augmentation and modality dropout, each a function of (batch, step) alone, so that a resume repeats them."""
+    """Augmentation, and the hiding of stretches and modalities, each a function of (batch, step) alone, so that a
+    resume repeats them."""
     training, seed = config.section("training", TrainingSettings), int(config.value("seed"))
     augment = Augment(seed, **training.augment.model_dump())
 
-    def drop(batch: Batch, step: int) -> Batch:
-        word = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]
-        generator = torch.Generator().manual_seed(int(word) >> 1)
-        return drop_modalities(batch, probability=training.modality_dropout, generator=generator)
+    def hide(batch: Batch, step: int) -> Batch:
+        # Stretches have draws of their own: switching them on leaves the modalities that are dropped as they were.
+        batch = hide_stretches(batch, **training.hide.model_dump(), generator=_generator(seed, step, STRETCHES))
+        return drop_modalities(batch, probability=training.modality_dropout, generator=_generator(seed, step))
 
-    return augment.apply, drop
+    return augment.apply, hide
+
+
+def _generator(*place: int) -> torch.Generator:
+    # Hashed, so that nearby seeds and steps do not give nearby generator states.
+    word = np.random.SeedSequence(place).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(word) >> 1)
 
 
 def start_of(config: Config, model: Model, folder: ShardFolder, train: Rows) -> Callable[[], None] | None:
@@ -141,9 +168,10 @@ def train_encoder(
     logger = config.section("logger", LoggerSettings)
     model = new_model(config, folder, people.train)
     augment, drop = changes(config)
+    loss = new_loss(config, model, lambda: typical_of(config, folder, people.train))
     outcome = pretrain(
         model=model,
-        loss=new_loss(config),
+        loss=loss,
         datamodule=ShardDataModule(
             folder=folder,
             train_subjects=people.train,
@@ -157,6 +185,8 @@ def train_encoder(
         val_every=training.val_every if len(people.validation) else 0,
         augment=augment,
         drop=drop,
+        # A loss with a decoder tells again what was hidden; without anything hidden it could not be judged.
+        val_drop=drop if isinstance(loss, Shaped) else None,
         begin=start_of(config, model, folder, people.train),
         accelerator="gpu" if device_of(config) == "cuda" else "cpu",
         progress=progress,

@@ -2,14 +2,13 @@
 
 import math
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hdt_fm.losses._scale import check_fit, new_log_scale, scale_in_range
 from hdt_fm.ops.contrastive import IMPLEMENTATIONS, contrastive_loss
-from hdt_fm.schema.batch import Batch
-from hdt_fm.schema.errors import ConfigError, ShapeError, unknown_name
-from hdt_fm.schema.protocols import Embeddings, LossReport
+from hdt_fm.schema.errors import unknown_name
+from hdt_fm.schema.protocols import Encoded, LossReport
 
 
 class InfoNce(nn.Module):
@@ -34,38 +33,26 @@ class InfoNce(nn.Module):
         impl: str = "auto",
     ) -> None:
         super().__init__()
-        if not (max_logit_scale >= 1 and 1 / max_logit_scale <= init_temperature <= 1):
-            raise ConfigError(
-                "init_temperature is out of range",
-                where="losses/info_nce",
-                expected="max_logit_scale >= 1 and 1 / max_logit_scale <= init_temperature <= 1",
-                got=f"init_temperature {init_temperature}, max_logit_scale {max_logit_scale}",
-            )
         if impl not in ("auto", *IMPLEMENTATIONS):
             raise unknown_name("implementation", impl, ("auto", *IMPLEMENTATIONS), where="losses/info_nce")
         self.exclude_within_s, self.impl = exclude_within_s, impl
+        self.log_logit_scale = new_log_scale(
+            init_temperature=init_temperature, max_logit_scale=max_logit_scale, where="losses/info_nce"
+        )
         self.max_log_scale = math.log(max_logit_scale)
-        self.log_logit_scale = nn.Parameter(torch.tensor(-math.log(init_temperature)))
 
     def logit_scale(self) -> Float[Tensor, ""]:
         """The multiplier of cosines, 1 to max_logit_scale."""
-        if self.training:
-            with torch.no_grad():
-                self.log_logit_scale.clamp_(0.0, self.max_log_scale)
-        return self.log_logit_scale.clamp(0.0, self.max_log_scale).exp()
+        return scale_in_range(self.log_logit_scale, self.max_log_scale, training=self.training)
 
-    def forward(self, projections: Embeddings, batch: Batch) -> LossReport:
+    def forward(self, encoded: Encoded) -> LossReport:
         """Loss over all pairs; `parts` are the pairs' losses and the scale, `counts` the rows they rest on.
 
         Raises:
             ShapeError: If projections and batch differ in windows or modalities.
         """
-        if projections.present.shape != batch.present.shape:
-            raise ShapeError(
-                "Projections do not fit the batch",
-                expected=f"(batch, modality) = {tuple(batch.present.shape)}",
-                got=str(tuple(projections.present.shape)),
-            )
+        check_fit(encoded)
+        projections, batch = encoded.projections, encoded.seen
         scale = self.logit_scale()
         output = contrastive_loss(
             projections.values.transpose(0, 1),

@@ -1,15 +1,16 @@
 """What rooms promise each other. Training and evaluation know these, never a class behind them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from hdt_fm.schema.batch import Batch
+from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.recording import Visit
+from hdt_fm.schema.shard import ModalityColumn
 
 
 @runtime_checkable
@@ -63,9 +64,13 @@ class Calibrated(Protocol):
 
 @runtime_checkable
 class LinearReadout(Protocol):
-    """An encoder whose embedding is a linear layer over pooled features, so that it can start from a closed form."""
+    """An encoder whose embedding is a linear layer over pooled features, so that it can start from a closed form.
+
+    The last `direct` of the features are answers already: each starts with a component of its own.
+    """
 
     readout: nn.Linear
+    direct: int
 
     def pooled(
         self,
@@ -74,6 +79,20 @@ class LinearReadout(Protocol):
         sampling_rate_hz: float,
     ) -> list[Float[Tensor, "batch _"]]:
         """What `readout` reads side by side, one block for each kind of thing."""
+        ...
+
+
+@runtime_checkable
+class Taught(Protocol):
+    """An encoder with a small part that another modality of the same windows can teach before training begins.
+
+    `taught_by` names that modality; None teaches nothing. No label is used.
+    """
+
+    taught_by: str | None
+
+    def learn_from(self, own: Signal, teacher: Signal, subject: Int[Tensor, " batch"]) -> None:
+        """Windows that hold both, and whose they are."""
         ...
 
 
@@ -86,6 +105,24 @@ class Embeddings:
 
 
 @dataclass(frozen=True)
+class Encoded:
+    """All that a loss may look at: what the encoders made of a batch, what they saw, and what there was to see.
+
+    Attributes:
+        embeddings: What the encoders give, before the projection head.
+        projections: In the shared space, of unit length.
+        seen: What the encoders saw.
+        whole: The same windows before modalities or stretches were hidden on purpose. Augmentation comes before
+            both, so where `seen` is observed the values agree; `seen` is `whole` where nothing is hidden.
+    """
+
+    embeddings: Embeddings
+    projections: Embeddings
+    seen: Batch
+    whole: Batch
+
+
+@dataclass(frozen=True)
 class LossReport:
     """A loss and what it rested on; `parts` and `counts` are detached and logged."""
 
@@ -95,10 +132,41 @@ class LossReport:
 
 
 @runtime_checkable
-class ContrastiveLoss(Protocol):
-    """Projections of a batch -> loss; `log_logit_scale` is its own learned parameter."""
+class Objective(Protocol):
+    """A training loss; its learned parameters are its own. MUST be exactly 0, with zero gradients, where no window
+    counts, and MUST NOT read a row of an absent modality or a sample that was not observed, not even to multiply it
+    by zero."""
 
-    def __call__(self, projections: Embeddings, batch: Batch) -> LossReport: ...
+    def __call__(self, encoded: Encoded) -> LossReport: ...
+
+
+@runtime_checkable
+class Shaped(Protocol):
+    """An `Objective` with weights that depend on the model, such as a decoder.
+
+    `shape` MUST be called before the first loss and before an optimizer takes the parameters; called again with equal
+    arguments it MUST give equal weights, and it MUST leave the global generator as it was.
+    """
+
+    def shape(self, columns: Sequence[ModalityColumn], width: int, seed: int) -> None:
+        """Make the weights.
+
+        Args:
+            columns: The model's modalities, in the order of its embeddings.
+            width: Components of an embedding.
+            seed: Of the weights.
+        """
+        ...
+
+
+@runtime_checkable
+class Scaled(Protocol):
+    """An `Objective` that must see typical windows of training people once, for the scale of its targets.
+
+    Called after `shape`. What it learns MUST be buffers, so that they travel with a run's checkpoints.
+    """
+
+    def learn_scale(self, batch: Batch) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from hdt_fm.schema.errors import CheckpointError
 from hdt_fm.training.logs import Sink
 from hdt_fm.training.resume import SETTINGS_KEY, checkpoints, path_of
 
@@ -92,16 +93,29 @@ class RollingCheckpoint(Callback):
     def _save(self, trainer: Trainer, step: int) -> None:
         path = path_of(self.folder, step)
         temporary = path.with_name(f".{path.name}.tmp")
-        trainer.save_checkpoint(temporary)
+        try:
+            trainer.save_checkpoint(temporary)
+            if trainer.is_global_zero:
+                _put_in_place(temporary, path)
+        except OSError as error:
+            # Half a file on a full disk would stand in the way of the next attempt.
+            temporary.unlink(missing_ok=True)
+            raise CheckpointError(
+                f"The checkpoint of step {step} cannot be written",
+                where=str(self.folder),
+                got=error.strerror or type(error).__name__,
+                fix="make room, then start again with resume=auto: the checkpoint before this one is whole",
+            ) from error
         if trainer.is_global_zero:
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            for old in checkpoints(self.folder)[self.keep :]:
+            for old in [*checkpoints(self.folder)[self.keep :], *self.folder.glob(".step-*.tmp")]:
                 old.unlink()
-            for left in self.folder.glob(".step-*.tmp"):
-                left.unlink()
         trainer.strategy.barrier("checkpoint")
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
 
 
 class MetricsLog(Callback):
@@ -161,6 +175,24 @@ class MetricsLog(Callback):
         """Close the sinks that were opened; called however the run ended."""
         while self._open:
             self._open.pop().close()
+
+
+class CollapseWatch(Callback):
+    """Tells the user, once for each modality, when a validation finds its windows all on a line or a point."""
+
+    def __init__(self, *, say: Callable[[str], None]) -> None:
+        self.say = say
+        self._told: set[str] = set()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        collapsed: dict[str, float] = pl_module.collapsed  # type: ignore[assignment]
+        for name, rank in collapsed.items():
+            if name not in self._told:
+                self._told.add(name)
+                self.say(
+                    f"{name} has collapsed by step {trainer.global_step}: its validation windows fill "
+                    f"{rank:.1f} directions of the shared space; look at its signal, or lower learning_rate"
+                )
 
 
 def _numbers(prefix: str, report: Mapping[str, Any]) -> dict[str, float]:

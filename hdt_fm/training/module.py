@@ -1,4 +1,4 @@
-"""A model under a contrastive loss, as Lightning wants it. Every draw of a step follows from its place."""
+"""A model under a loss, as Lightning wants it. Every draw of a step follows from its place."""
 
 import hashlib
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from hdt_fm.checkpoint import Model
 from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.errors import HdtError
-from hdt_fm.schema.protocols import Embeddings, LossReport
+from hdt_fm.schema.protocols import Embeddings, Encoded, LossReport
 from hdt_fm.training.optim import adamw_cosine
 from hdt_fm.training.validation import Pool
 
@@ -26,18 +26,22 @@ def step_seed(seed: int, step: int, rank: int = 0) -> int:
 
 
 class Pretraining(LightningModule):
-    """A model under a contrastive loss.
+    """A model under a loss.
 
     Args:
         model: Trained in place.
-        loss: A `ContrastiveLoss` that is a module; its learned scale is trained along.
-        drop: Hides modalities of a batch at a step (modality dropout); pure in the step.
+        loss: An `Objective` that is a module; its parameters are trained along.
+        drop: Hides stretches and modalities of a batch from the encoders at a step; pure in the step. The loss is
+            told of the batch before and after.
         augment: Changes signals of a batch at a step; pure in the step, applied before `drop`.
+        val_drop: As `drop`, by the number of a validation batch, for a loss that tells again what was hidden: its
+            numbers on what this hides come beside the others, under `hidden/`.
         seed: Of the draws inside the model.
     """
 
     report: dict[str, Any]
     validation_report: dict[str, Any]
+    collapsed: dict[str, float]
 
     def __init__(
         self,
@@ -50,6 +54,7 @@ class Pretraining(LightningModule):
         warmup_steps: int,
         drop: Change | None = None,
         augment: Change | None = None,
+        val_drop: Change | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -60,8 +65,8 @@ class Pretraining(LightningModule):
             "weight_decay": weight_decay,
             "warmup_steps": warmup_steps,
         }
-        self.drop, self.augment, self.seed = drop, augment, seed
-        self.report, self.validation_report = {}, {}
+        self.drop, self.augment, self.val_drop, self.seed = drop, augment, val_drop, seed
+        self.report, self.validation_report, self.collapsed = {}, {}, {}
 
     def configure_optimizers(self) -> Any:
         """AdamW and the cosine by step."""
@@ -78,9 +83,9 @@ class Pretraining(LightningModule):
         Raises:
             HdtError: If it is not finite.
         """
-        for change in (self.augment, self.drop):
-            batch = change(batch, self.global_step) if change else batch
-        report, _ = self._judge(batch)
+        whole = self.augment(batch, self.global_step) if self.augment else batch
+        batch = self.drop(whole, self.global_step) if self.drop else whole
+        report, _ = self._judge(batch, whole)
         self._require_finite("loss", report.value, batch)
         rates = {"learning_rate": self.optimizers().param_groups[0]["lr"]}  # type: ignore[union-attr]
         self.report = {**_flat(report), **rates}
@@ -109,21 +114,33 @@ class Pretraining(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Gather loss and projections of one batch, unchanged by `augment` and `drop`."""
         report, projections = self._judge(batch)
-        for name, value in {"loss": report.value, **report.parts}.items():
-            weight = float(report.counts.get(name, torch.tensor(len(batch))))
-            if weight > 0:
-                self._sums[name] = self._sums.get(name, 0.0) + float(value) * weight
-                self._weights[name] = self._weights.get(name, 0.0) + weight
+        self._gather("", report, len(batch))
         self._pool.add(projections, batch)
+        if self.val_drop:
+            hidden, _ = self._judge(self.val_drop(batch, batch_idx), batch)
+            self._gather("hidden/", hidden, len(batch))
 
     def on_validation_epoch_end(self) -> None:
-        """Means over windows, retrieval and effective rank."""
+        """Means over windows, retrieval and the shape of the space."""
         means = {name: total / self._weights[name] for name, total in self._sums.items()}
-        self.validation_report = {**means, **self._pool.scores()}
+        scores = self._pool.scores()
+        self.validation_report = {**means, **scores}
+        self.collapsed = self._pool.collapsed(scores)
 
-    def _judge(self, batch: Batch) -> tuple[LossReport, Embeddings]:
-        projections = self.model.project(self.model.embed(batch))
-        return self.loss(projections, batch), projections
+    def _gather(self, prefix: str, report: LossReport, windows: int) -> None:
+        # Exactly 0 is the loss of a batch in which nothing counts: it must not draw the mean to zero.
+        weights: dict[str, Any] = {"loss": windows * bool(report.value != 0), **report.counts}
+        for name, value in {"loss": report.value, **report.parts}.items():
+            weight = float(weights.get(name, windows))
+            if weight > 0:
+                key = f"{prefix}{name}"
+                self._sums[key] = self._sums.get(key, 0.0) + float(value) * weight
+                self._weights[key] = self._weights.get(key, 0.0) + weight
+
+    def _judge(self, seen: Batch, whole: Batch | None = None) -> tuple[LossReport, Embeddings]:
+        embeddings = self.model.embed(seen)
+        projections = self.model.project(embeddings)
+        return self.loss(Encoded(embeddings, projections, seen, seen if whole is None else whole)), projections
 
     def _require_finite(self, what: str, value: Tensor, batch: Batch) -> None:
         if not bool(torch.isfinite(value).all()):

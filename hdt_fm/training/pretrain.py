@@ -13,7 +13,7 @@ from torch import nn
 from hdt_fm.checkpoint import Model, save_model
 from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.manifest import Preprocess
-from hdt_fm.training.callbacks import MetricsLog, Progress, RollingCheckpoint, StopRequested, WandbSink
+from hdt_fm.training.callbacks import CollapseWatch, MetricsLog, Progress, RollingCheckpoint, StopRequested, WandbSink
 from hdt_fm.training.logs import CsvSink, Sink, TensorBoardSink
 from hdt_fm.training.module import Change, Pretraining, fingerprint, step_seed
 from hdt_fm.training.process import generators_restored, quiet
@@ -73,6 +73,7 @@ def pretrain(
     seed: int = 0,
     drop: Change | None = None,
     augment: Change | None = None,
+    val_drop: Change | None = None,
     begin: Callable[[], None] | None = None,
     accelerator: str = "auto",
     devices: int | str | Sequence[int] = 1,
@@ -96,6 +97,7 @@ def pretrain(
         clip_norm: Limit of the gradient's norm; None does not clip.
         val_every: 0 never validates.
         resume: "auto", "never" or the path of a `step-XXXXXXXX.ckpt`, whose settings may differ except for the model.
+        drop, augment, val_drop: As for `Pretraining`.
         begin: Called before the first step of a run that does not go on from a checkpoint.
         deterministic: "warn" allows operations without a deterministic form, of which only GPUs have some.
         progress: Called as (step, steps, note) after each step.
@@ -123,7 +125,7 @@ def pretrain(
 
     if begin is not None and start is None:
         begin()
-    module = Pretraining(model, loss, drop=drop, augment=augment, seed=seed, **optim)  # type: ignore[arg-type]
+    module = Pretraining(model, loss, drop=drop, augment=augment, val_drop=val_drop, seed=seed, **optim)  # type: ignore[arg-type]
     sinks = _sinks(run_dir, tensorboard=tensorboard, wandb=wandb, project=wandb_project)
     log = MetricsLog(sinks, every=log_every, steps=steps, progress=progress)
     rolling = RollingCheckpoint(
@@ -144,7 +146,7 @@ def pretrain(
             check_val_every_n_epoch=None,
             limit_val_batches=1.0 if val_every else 0,
             deterministic=deterministic,
-            callbacks=[log, rolling],
+            callbacks=[log, CollapseWatch(say=_both(notices, say)), rolling],
             default_root_dir=run_dir,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
@@ -196,9 +198,21 @@ def _check_positive(**numbers: int) -> None:
 def _identity(model: Model, loss: nn.Module) -> dict[str, Any]:
     """What tells models and losses apart, as short plain text."""
     config = hashlib.sha256(model.config.model_dump_json().encode()).hexdigest()[:16]
-    plain = {key: value for key, value in vars(loss).items() if isinstance(value, int | float | str | None)}
-    kept = {key: value for key, value in sorted(plain.items()) if not key.startswith("_") and key != "training"}
-    return {"model": config, "loss": f"{type(loss).__name__} {kept}"}
+    # A loss may be made of others; torch's own modules inside are told apart by the settings of the loss around them.
+    ours = [(name, part) for name, part in loss.named_modules() if not type(part).__module__.startswith("torch.")]
+    told = [f"{name} {type(part).__name__} {_plain_settings(part)}".strip() for name, part in ours]
+    return {"model": config, "loss": "; ".join(told)}
+
+
+def _plain_settings(part: nn.Module) -> dict[str, Any]:
+    public = {key: value for key, value in vars(part).items() if not key.startswith("_") and key != "training"}
+    return {key: value for key, value in sorted(public.items()) if _is_plain(value)}
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, int | float | str | None) or (
+        isinstance(value, dict) and all(map(_is_plain, (*value, *value.values())))
+    )
 
 
 def _both(notices: list[str], say: Callable[[str], None]) -> Callable[[str], None]:

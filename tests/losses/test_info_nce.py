@@ -1,6 +1,7 @@
 """The loss module: its parameter, its settings, and what it reports."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from hdt_fm.losses.info_nce import InfoNce
 from hdt_fm.ops.contrastive import contrastive_loss
 from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.errors import ConfigError, ShapeError, UnknownNameError
-from hdt_fm.schema.protocols import Embeddings
+from hdt_fm.schema.protocols import Embeddings, Encoded
 
 
 def case(rows=10, modalities=3):
@@ -19,12 +20,18 @@ def case(rows=10, modalities=3):
     index = torch.arange(rows)
     batch = Batch(names, {}, present, index // 4, index.double() * 30, index)
     values = normalize(torch.randn(rows, modalities, 6, generator=torch.Generator().manual_seed(1)), dim=-1)
-    return Embeddings(values * present[..., None], present), batch
+    return encoded_of(values * present[..., None], batch)
+
+
+def encoded_of(values, batch):
+    projections = Embeddings(values, batch.present)
+    return Encoded(projections, projections, batch, batch)
 
 
 def test_it_is_the_op_with_its_scale_and_settings():
-    projections, batch = case()
-    report = InfoNce(init_temperature=0.2, exclude_within_s=45.0)(projections, batch)
+    encoded = case()
+    projections, batch = encoded.projections, encoded.seen
+    report = InfoNce(init_temperature=0.2, exclude_within_s=45.0)(encoded)
     expected = contrastive_loss(
         projections.values.transpose(0, 1),
         projections.present,
@@ -34,13 +41,14 @@ def test_it_is_the_op_with_its_scale_and_settings():
         exclude_within_s=45.0,
     )
     torch.testing.assert_close(report.value, expected.loss)
-    off = InfoNce(init_temperature=0.2, exclude_within_s=None)(projections, batch)
+    off = InfoNce(init_temperature=0.2, exclude_within_s=None)(encoded)
     assert off.value > report.value
 
 
 def test_parts_and_counts_are_named_by_modality():
-    projections, batch = case()
-    report = InfoNce()(projections, batch)
+    encoded = case()
+    batch = encoded.seen
+    report = InfoNce()(encoded)
     assert list(report.counts) == ["ppg-acc", "ppg-eda", "acc-eda"]
     assert report.counts["ppg-eda"] == (batch.present[:, 0] & batch.present[:, 2]).sum()
     assert set(report.parts) == {*report.counts, "logit_scale"}
@@ -58,21 +66,19 @@ def test_the_scale_starts_at_one_over_temperature_and_stays_in_its_range():
 
 
 def test_at_the_edge_the_scale_still_learns():
-    projections, batch = case()
     loss = InfoNce(max_logit_scale=100.0)
     with torch.no_grad():
         loss.log_logit_scale.fill_(20.0)
-    loss(projections, batch).value.backward()
+    loss(case()).value.backward()
     # Random projections want a smaller scale.
     assert loss.log_logit_scale.grad > 0
 
 
 def test_evaluating_changes_nothing():
-    projections, batch = case()
     loss = InfoNce().eval()
     with torch.no_grad():
         loss.log_logit_scale.fill_(20.0)
-    assert loss(projections, batch).parts["logit_scale"].item() == pytest.approx(100)
+    assert loss(case()).parts["logit_scale"].item() == pytest.approx(100)
     assert loss.log_logit_scale.item() == 20
 
 
@@ -81,7 +87,5 @@ def test_bad_settings_speak():
         InfoNce(init_temperature=0.001)
     with pytest.raises(UnknownNameError, match="did you mean 'chunked'"):
         InfoNce(impl="chunks")
-    projections, _ = case()
-    _, other = case(modalities=2)
     with pytest.raises(ShapeError, match="Projections do not fit"):
-        InfoNce()(projections, other)
+        InfoNce()(replace(case(), projections=case(modalities=2).projections))

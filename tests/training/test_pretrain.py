@@ -9,10 +9,14 @@ from types import ModuleType
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 import hdt_fm
 from hdt_fm.checkpoint import load_preprocess, model_digest
+from hdt_fm.losses.info_nce import InfoNce
+from hdt_fm.losses.mix import Mix
 from hdt_fm.schema.errors import CheckpointError, ConfigError, HdtError
+from hdt_fm.schema.protocols import Encoded
 from hdt_fm.training.logs import read_metrics
 from hdt_fm.training.pretrain import fingerprint, step_seed
 
@@ -87,6 +91,73 @@ def test_an_unbroken_run_leaves_a_model_numbers_and_two_checkpoints(tiny: Module
     assert 1 < found[12, "val/effective_rank/acc"] <= 5
     assert found[1, "train/logit_scale"] == pytest.approx(10.0)
     assert found[2, "train/logit_scale"] != found[1, "train/logit_scale"]
+
+
+def _shaped(tiny: ModuleType, weight: float = 0.5) -> Mix:
+    """With a decoder, so that the loss has weights and buffers of its own."""
+    loss = Mix(terms={"info_nce": {"weight": 1.0}, "masked_patches": {"weight": weight, "patch_s": 1.0}})
+    loss.shape(tiny.COLUMNS, 8, 0)
+    loss.learn_scale(tiny.tiny_batch(500, size=40))
+    return loss
+
+
+def test_a_loss_with_a_decoder_resumes_to_the_same_end_and_is_judged_on_what_is_hidden(
+    tiny: ModuleType, tmp_path: Path
+) -> None:
+    settings = {"val_drop": tiny.drop}
+    tiny.run(tmp_path / "whole", loss=_shaped(tiny), **settings)
+    with pytest.raises(OSError):
+        tiny.run(tmp_path / "broken", loss=_shaped(tiny), progress=_raise_at(7), **settings)
+    assert tiny.run(tmp_path / "broken", loss=_shaped(tiny), **settings).resumed_from == 4
+    _assert_same_end(tiny, tmp_path / "whole", tmp_path / "broken")
+    found = {name: value for step, name, value in read_metrics(tmp_path / "whole" / "metrics.csv") if step == 12}
+    assert found["train/rows/masked_patches/acc"] > 0
+    assert found["val/hidden/masked_patches"] > 0
+    # Without anything hidden there is nothing to tell again, and no mean of nothing.
+    assert "val/masked_patches" not in found
+    assert found["val/loss"] == pytest.approx(found["val/info_nce"])
+    with pytest.raises(CheckpointError, match="other settings") as caught:
+        tiny.run(tmp_path / "broken", loss=_shaped(tiny, weight=0.25), **settings)
+    assert "0.25" in str(caught.value)
+
+
+def test_the_loss_is_told_of_the_batch_before_and_after_hiding(tiny: ModuleType, tmp_path: Path) -> None:
+    class Spy(InfoNce):
+        told: list[Encoded]
+
+        def forward(self, encoded: Encoded):
+            self.told.append(encoded)
+            return super().forward(encoded)
+
+    loss = Spy()
+    loss.told = []
+    tiny.run(tmp_path, steps=2, warmup_steps=0, val_every=2, checkpoint_every=2, loss=loss)
+    for step, encoded in enumerate(loss.told[:2]):
+        whole = tiny.augment(tiny.tiny_batch(step), step)
+        assert torch.equal(encoded.whole.signals["acc"].values, whole.signals["acc"].values)
+        assert torch.equal(encoded.seen.present, tiny.drop(whole, step).present)
+        assert torch.equal(encoded.embeddings.present, encoded.seen.present)
+        assert encoded.embeddings.values.shape[2] == 8
+    assert loss.told[2].seen is loss.told[2].whole
+
+
+def test_a_collapsed_space_is_told_once(tiny: ModuleType, tmp_path: Path) -> None:
+    class ManyWindows(tiny.TinyData):
+        def val_dataloader(self) -> DataLoader:
+            return DataLoader([tiny.tiny_batch(10_000 + k, size=40) for k in range(2)], batch_size=None)
+
+    model, lines = tiny.tiny_model(), []
+    torch.nn.init.zeros_(model.projection.parts[1].weight)
+    torch.nn.init.ones_(model.projection.parts[1].bias)
+    settings = {"steps": 4, "warmup_steps": 0, "val_every": 2, "learning_rate": 1e-9, "weight_decay": 0.0}
+    outcome = tiny.run(tmp_path, model=model, datamodule=ManyWindows(), say=lines.append, **settings)
+    said = [line for line in lines if "has collapsed" in line]
+    assert len(said) == 1
+    assert said[0].startswith("eda has collapsed by step 2")
+    assert said[0] in outcome.notices
+    assert outcome.metrics["val/effective_rank/eda"] < 1e-3
+    assert outcome.metrics["val/uniformity/eda"] == pytest.approx(0, abs=1e-4)
+    assert "val/alignment/acc-eda" in outcome.metrics
 
 
 def test_learning_rates_of_a_run_are_the_cosine(tiny: ModuleType, unbroken: Path) -> None:

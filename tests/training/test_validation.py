@@ -7,7 +7,7 @@ import torch
 
 from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.protocols import Embeddings
-from hdt_fm.training.validation import POOL, Pool
+from hdt_fm.training.validation import COLLAPSE_WINDOWS, POOL, UNIFORMITY_ROWS, Pool
 
 
 def _batch(present: torch.Tensor) -> Batch:
@@ -46,7 +46,7 @@ def test_a_pair_without_two_windows_has_no_score_and_a_point_has_rank_zero() -> 
     pool = Pool(["acc", "eda"])
     assert pool.scores() == {}
     pool.add(*_embeddings(values, present))
-    assert pool.scores() == {"effective_rank/acc": 0.0}
+    assert pool.scores() == {"effective_rank/acc": 0.0, "uniformity/acc": 0.0}
 
 
 def test_pool_stops_growing() -> None:
@@ -60,3 +60,40 @@ def test_pool_stops_growing() -> None:
     # Unrelated spaces: chance is 1 / POOL in each direction.
     assert scores["r1/acc-eda"] < 10 / POOL
     assert math.isfinite(scores["effective_rank/eda"])
+
+
+def test_alignment_and_uniformity_by_hand() -> None:
+    # Partners at right angles: a squared distance of 2.
+    values = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[-1.0, 0.0], [0.0, -1.0]]])
+    pool = Pool(["acc", "eda"])
+    pool.add(*_embeddings(values, torch.ones(2, 2, dtype=torch.bool)))
+    scores = pool.scores()
+    assert scores["alignment/acc-eda"] == pytest.approx(2.0)
+    # One pair of opposite points: squared distance 4, kernel exp(-2 * 4).
+    assert scores["uniformity/acc"] == scores["uniformity/eda"] == pytest.approx(-8.0)
+
+
+def test_uniformity_looks_at_no_more_rows_than_it_says() -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.nn.functional.normalize(torch.randn(UNIFORMITY_ROWS + 50, 1, 4, generator=generator), dim=-1)
+    present = torch.ones(len(values), 1, dtype=torch.bool)
+    whole, first = Pool(["acc"]), Pool(["acc"])
+    whole.add(*_embeddings(values, present))
+    first.add(*_embeddings(values[:UNIFORMITY_ROWS], present[:UNIFORMITY_ROWS]))
+    assert whole.scores()["uniformity/acc"] == first.scores()["uniformity/acc"]
+
+
+@pytest.mark.parametrize(("windows", "found"), [(COLLAPSE_WINDOWS, {"eda"}), (COLLAPSE_WINDOWS - 1, set())])
+def test_a_line_has_collapsed_and_a_ball_has_not_when_enough_windows_say_so(windows: int, found: set) -> None:
+    generator = torch.Generator().manual_seed(0)
+    ball = torch.randn(windows, 6, generator=generator)
+    line = torch.randn(windows, 1, generator=generator) * torch.ones(6)
+    pool = Pool(["acc", "eda"])
+    pool.add(*_embeddings(torch.stack([ball, line], 1), torch.ones(windows, 2, dtype=torch.bool)))
+    collapsed = pool.collapsed(pool.scores())
+    assert set(collapsed) == found
+    assert all(rank == pytest.approx(1.0, abs=1e-3) for rank in collapsed.values())
+
+
+def test_an_empty_pool_has_not_collapsed() -> None:
+    assert Pool(["acc"]).collapsed({}) == {}

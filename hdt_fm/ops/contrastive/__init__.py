@@ -1,7 +1,7 @@
 """Symmetric contrastive loss over every pair of modalities, with absent rows and near rows left out."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -75,18 +75,26 @@ def contrastive_loss(
     with torch.autocast(embeddings.device.type, enabled=False):
         exact = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
         scale = _scale_per_pair(logit_scale, len(pairs)).to(exact.dtype)
-        rows = [(present[:, i] & present[:, j]).nonzero().squeeze(1) for i, j in pairs]
-        counts = torch.tensor([len(index) for index in rows], dtype=torch.long, device=embeddings.device)
-        use = [number for number, index in enumerate(rows) if len(index) >= 2]
-        # An empty slice: 0 with a path to both inputs, so that backward gives zeros, whatever absent rows hold.
-        pair_loss = exact[:, :0].sum() + 0.0 * scale
-        if use:
-            problem = Pairs(exact, tuple(pairs[k] for k in use), tuple(rows[k] for k in use), exclusion)
-            which = torch.tensor(use, device=embeddings.device)
-            losses = _implementation(impl, max(len(index) for index in rows))(problem, scale[which])
-            pair_loss = pair_loss.index_add(0, which, losses)
-        loss = pair_loss.sum() / max(1, len(use))
+        rows = tuple((present[:, i] & present[:, j]).nonzero().squeeze(1) for i, j in pairs)
+        loss, pair_loss, counts = contrastive_losses(Pairs(exact, pairs, rows, exclusion), scale, impl)
     return ContrastiveOutput(loss=loss, pair_loss=pair_loss, pair_rows=counts, pairs=pairs)
+
+
+def contrastive_losses(
+    problem: Pairs, scale: Float[Tensor, " pair"], impl: str
+) -> tuple[Float[Tensor, ""], Float[Tensor, " pair"], Int[Tensor, " pair"]]:
+    """Mean over pairs with two rows or more, each pair's loss, and each pair's rows, of whatever was paired."""
+    exact = problem.embeddings
+    counts = torch.tensor([len(index) for index in problem.rows], dtype=torch.long, device=exact.device)
+    use = [number for number, index in enumerate(problem.rows) if len(index) >= 2]
+    # An empty slice: 0 with a path to both inputs, so that backward gives zeros, whatever absent rows hold.
+    pair_loss = exact[:, :0].sum() + 0.0 * scale
+    if use:
+        some = replace(problem, pairs=tuple(problem.pairs[k] for k in use), rows=tuple(problem.rows[k] for k in use))
+        which = torch.tensor(use, device=exact.device)
+        losses = _implementation(impl, max(len(index) for index in some.rows))(some, scale[which])
+        pair_loss = pair_loss.index_add(0, which, losses)
+    return pair_loss.sum() / max(1, len(use)), pair_loss, counts
 
 
 def _scale_per_pair(logit_scale: Tensor, pairs: int) -> Tensor:

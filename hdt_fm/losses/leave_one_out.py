@@ -1,0 +1,67 @@
+"""Leave-one-out contrast: each modality of a window against the mean of its others."""
+
+import math
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hdt_fm.losses._scale import check_fit, new_log_scale, scale_in_range
+from hdt_fm.ops.contrastive import IMPLEMENTATIONS
+from hdt_fm.ops.leave_one_out import leave_one_out_loss
+from hdt_fm.schema.errors import unknown_name
+from hdt_fm.schema.protocols import Encoded, LossReport
+
+
+class LeaveOneOut(nn.Module):
+    """A modality must be found by what the others of its window say together. Windows of one modality take no part.
+
+    Args:
+        exclude_within_s: Windows of one person that start so close are not negatives; inf, all of a person; None, off.
+        init_temperature: 1 / logit scale at the start, between 1 / max_logit_scale and 1.
+        max_logit_scale: Upper end of the scale.
+        impl: Implementation of the op, "auto" by size.
+
+    Source: Thapa et al. 2024 (SleepFM).
+    """
+
+    def __init__(
+        self,
+        *,
+        exclude_within_s: float | None = 60.0,
+        init_temperature: float = 0.1,
+        max_logit_scale: float = 100.0,
+        impl: str = "auto",
+    ) -> None:
+        super().__init__()
+        if impl not in ("auto", *IMPLEMENTATIONS):
+            raise unknown_name("implementation", impl, ("auto", *IMPLEMENTATIONS), where="losses/leave_one_out")
+        self.exclude_within_s, self.impl = exclude_within_s, impl
+        self.log_logit_scale = new_log_scale(
+            init_temperature=init_temperature, max_logit_scale=max_logit_scale, where="losses/leave_one_out"
+        )
+        self.max_log_scale = math.log(max_logit_scale)
+
+    def logit_scale(self) -> Float[Tensor, ""]:
+        """The multiplier of cosines, 1 to max_logit_scale."""
+        return scale_in_range(self.log_logit_scale, self.max_log_scale, training=self.training)
+
+    def forward(self, encoded: Encoded) -> LossReport:
+        """Loss over modalities; `parts` are the modalities' losses and the scale, `counts` the rows they rest on.
+
+        Raises:
+            ShapeError: If projections and batch differ in windows or modalities.
+        """
+        check_fit(encoded)
+        batch, scale = encoded.seen, self.logit_scale()
+        output = leave_one_out_loss(
+            encoded.projections.values.transpose(0, 1),
+            encoded.projections.present,
+            logit_scale=scale,
+            subject=batch.subject,
+            time_s=batch.time_s,
+            exclude_within_s=self.exclude_within_s,
+            impl=self.impl,
+        )
+        parts = dict(zip(batch.modalities, output.modality_loss.detach().unbind(), strict=True))
+        counts = dict(zip(batch.modalities, output.modality_rows.unbind(), strict=True))
+        return LossReport(value=output.loss, parts={**parts, "logit_scale": scale.detach()}, counts=counts)

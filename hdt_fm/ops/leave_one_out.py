@@ -1,0 +1,89 @@
+"""Each modality of a window against what the other modalities of that window say together."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from hdt_fm.ops.contrastive import contrastive_losses
+from hdt_fm.ops.contrastive.pairs import Pairs, exclusion_of
+
+
+@dataclass(frozen=True)
+class LeaveOneOutOutput:
+    """A loss and what it rested on.
+
+    Attributes:
+        loss: Mean of `modality_loss` over modalities with two rows or more; exactly 0 if there is none.
+        modality_loss: Per modality, in nats; 0 where it has fewer than two rows.
+        modality_rows: Rows where the modality and at least one other are present.
+    """
+
+    loss: Float[Tensor, ""]
+    modality_loss: Float[Tensor, " modality"]
+    modality_rows: Int[Tensor, " modality"]
+
+
+def leave_one_out_loss(
+    embeddings: Float[Tensor, "modality batch dim"],
+    present: Bool[Tensor, "batch modality"],
+    *,
+    logit_scale: Float[Tensor, ""],
+    subject: Int[Tensor, " batch"] | None = None,
+    time_s: Float[Tensor, " batch"] | None = None,
+    exclude_within_s: float | None = None,
+    impl: str = "auto",
+) -> LeaveOneOutOutput:
+    """Cross-entropy of finding a row's modality from the mean of its others among other rows, both ways, averaged.
+
+    Args:
+        embeddings: Rows of unit length; what absent rows hold (even NaN) is not read.
+        logit_scale: Positive multiplier of cosines, not its log.
+        exclude_within_s: As for `contrastive_loss`.
+        impl: As for `contrastive_loss`.
+
+    Returns:
+        The loss in nats, log(rows) at chance level, and what it rested on. With two modalities it is their
+        `contrastive_loss`.
+
+    Raises:
+        ConfigError: If the exclusion lacks `subject` or `time_s`.
+        UnknownNameError: If `impl` is not in the table.
+
+    Numerics: as `contrastive_loss`; others that cancel to nothing (length under 1e-6) count as a zero vector.
+    Source: Thapa et al. 2024 (SleepFM), leave-one-out contrastive learning; the mean is brought back to unit length
+        here, so that the scale means the same whatever the number of others.
+    """
+    exclusion = exclusion_of(subject, time_s, exclude_within_s)
+    modalities = len(embeddings)
+    with torch.autocast(embeddings.device.type, enabled=False):
+        exact = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
+        here = present.T[..., None]
+        exact = torch.where(here, exact, torch.zeros_like(exact))
+        others = mean_of_others(exact, present)
+        rows = [(present[:, m] & (present.sum(1) > 1)).nonzero().squeeze(1) for m in range(modalities)]
+        problem = Pairs(
+            torch.cat((exact, others)), tuple((m, modalities + m) for m in range(modalities)), tuple(rows), exclusion
+        )
+        loss, losses, counts = contrastive_losses(problem, logit_scale.to(exact.dtype).expand(modalities), impl)
+    return LeaveOneOutOutput(loss, losses, counts)
+
+
+def mean_of_others(
+    embeddings: Float[Tensor, "modality batch dim"], present: Bool[Tensor, "batch modality"]
+) -> Float[Tensor, "modality batch dim"]:
+    """For each modality the mean over the others present, to unit length; zeros where there is none.
+
+    Args:
+        embeddings: Zeros where absent.
+    """
+    modalities = len(embeddings)
+    rows = []
+    for m in range(modalities):
+        # Summed anew for each: the sum over all minus one's own would leave rounding of oneself behind.
+        kept = [k for k in range(modalities) if k != m]
+        rows.append(embeddings[kept].sum(0) if kept else torch.zeros_like(embeddings[m]))
+    # A mean and a sum point the same way.
+    total = torch.stack(rows)
+    return total / total.norm(dim=-1, keepdim=True).clamp(min=1e-6)
