@@ -102,7 +102,7 @@ def _signal_print(recording: Recording) -> SignalPrint:
         clipped_share=share_of(clipped(values, observed), observed),
         typical=tuple(round(value, 4) for value in typical) if typical else None,
         plausible=entry.plausible if np.isfinite(entry.plausible).all() else None,
-        polarity=_polarity(recording) if recording.modality in _PULSES else None,
+        polarity=_polarity(recording) if entry.kind in _PULSES else None,
     )
 
 

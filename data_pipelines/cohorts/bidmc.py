@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from data_pipelines.cohorts._people import age_band
 from data_pipelines.cohorts._visits import Visits
 from data_pipelines.readers._files import read_bytes
 from data_pipelines.readers._recordings import datetime_to_ns
@@ -90,6 +91,5 @@ def _covariates(facts: dict[str, str]) -> dict[str, str]:
     if facts.get("Gender") in ("F", "M"):
         covariates["sex"] = facts["Gender"]
     if age := re.match(r"\d+", facts.get("Age", "")):
-        decade = int(age[0]) // 10 * 10
-        covariates["age_band"] = "90+" if decade >= 90 else f"{decade}-{decade + 9}"
+        covariates["age_band"] = age_band(int(age[0]))
     return covariates

@@ -129,4 +129,4 @@ def _distance(values: NDArray[np.float64], entry: Modality, unit: str) -> float 
     if ((converted >= low) & (converted <= high)).all(axis=0).mean() < 0.95:
         return None
     size = float(np.median(np.linalg.norm(converted, axis=0)))
-    return abs(math.log(max(size, 1e-12) / _TYPICAL.get(entry.name, 1.0)))
+    return abs(math.log(max(size, 1e-12) / _TYPICAL.get(entry.kind, 1.0)))

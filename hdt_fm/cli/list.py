@@ -5,7 +5,7 @@ import json
 from hdt_fm.cli.config_files import config_root, group_names, groups, summary_of
 from hdt_fm.cli.main import EXIT_OK, Options
 from hdt_fm.schema.errors import unknown_name
-from hdt_fm.schema.modalities import MODALITIES
+from hdt_fm.schema.modalities import MODALITIES, PLACES
 
 
 def run(options: Options, arguments: list[str]) -> int:
@@ -24,6 +24,8 @@ def run(options: Options, arguments: list[str]) -> int:
         print(f"{group}:")
         for name, summary in names.items():
             print(f"  {name:<20} {summary}")
+        if group == "modality":
+            print(f"  <any>_<place>        the same, worn elsewhere; places: {', '.join(PLACES)}")
     return EXIT_OK
 
 

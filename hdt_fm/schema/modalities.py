@@ -1,20 +1,27 @@
 """The table of modalities: what each kind of signal is called, its unit, and what a body can produce.
 
+A kind by itself (`acc`) is that of the primary worn device; the same kind worn elsewhere as well is `<kind>_<place>`
+(`acc_pocket`), for every kind and every place below, without an entry of its own.
+
 To add a modality, add one entry here and its name to a run's list; nothing else changes.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from types import MappingProxyType
+from typing import TypeVar
 
-from hdt_fm.schema.errors import UnitError, unknown_name
+from hdt_fm.schema.errors import UnitError, UnknownNameError, unknown_name
+
+T = TypeVar("T")
 
 ARBITRARY = "au"
 
 
 @dataclass(frozen=True)
 class Modality:
-    """One kind of signal.
+    """One kind of signal, at one place of the body.
 
     Attributes:
         name: Word used in code, configs and tables.
@@ -22,6 +29,7 @@ class Modality:
         units: Other units with (scale, offset): canonical = value * scale + offset.
         plausible: Canonical range outside which a sample cannot come from a living, worn body.
         label: What a person reads in a figure.
+        place: Where it is worn; empty for the primary worn device.
     """
 
     name: str
@@ -29,6 +37,12 @@ class Modality:
     label: str
     plausible: tuple[float, float]
     units: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    place: str = ""
+
+    @property
+    def kind(self) -> str:
+        """The name without its place: what a signal is, wherever it is worn."""
+        return self.name.removesuffix(f"_{self.place}") if self.place else self.name
 
     def conversion(self, unit: str) -> tuple[float, float]:
         """Scale and offset that bring `unit` to the canonical one.
@@ -86,12 +100,42 @@ MODALITIES: Mapping[str, Modality] = _table(
 )
 
 
+_EITHER_SIDE = ("wrist", "hand", "finger", "arm", "ear", "pocket", "thigh", "shin", "ankle", "foot")
+PLACES: tuple[str, ...] = (
+    *_EITHER_SIDE,
+    *(f"{side}_{place}" for side in ("left", "right") for place in _EITHER_SIDE),
+    *("head", "forehead", "neck", "shoulder", "chest", "abdomen", "back", "waist", "hip"),
+)
+
+
 def modality(name: str) -> Modality:
-    """Look a modality up by name.
+    """Look a modality up by name: a kind of the table, or `<kind>_<place>`.
 
     Raises:
-        UnknownNameError: If it is not in the table; the nearest known name is suggested.
+        UnknownNameError: If it is neither; the nearest known name is suggested.
     """
-    if name not in MODALITIES:
-        raise unknown_name("modality", name, MODALITIES, where="hdt_fm/schema/modalities.py")
-    return MODALITIES[name]
+    if name in MODALITIES:
+        return MODALITIES[name]
+    for kind, entry in MODALITIES.items():
+        place = name.removeprefix(f"{kind}_")
+        if place != name and place in PLACES:
+            return replace(entry, name=name, label=f"{entry.label} ({place.replace('_', ' ')})", place=place)
+    raise _unknown(name)
+
+
+def own_or_of_kind(settings: Mapping[str, Mapping[str, T]], name: str) -> dict[str, T]:
+    """Settings by modality -> those of one: what its kind says, and over it what the placed name says itself."""
+    return {**settings.get(modality(name).kind, {}), **settings.get(name, {})}
+
+
+def _unknown(name: str) -> UnknownNameError:
+    # The list of kinds is short enough to be read; that of all placed names is not.
+    error = unknown_name("modality", name, MODALITIES, where="hdt_fm/schema/modalities.py")
+    known = [*MODALITIES, *(f"{kind}_{place}" for kind in MODALITIES for place in PLACES)]
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    return UnknownNameError(
+        error.problem,
+        expected=f"{error.expected}; a place may follow, such as acc_pocket (places: {', '.join(PLACES)})",
+        where=error.where,
+        fix=f"did you mean {near[0]!r}?" if near else error.fix,
+    )

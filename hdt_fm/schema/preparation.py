@@ -41,13 +41,15 @@ class Preparation(Plain):
     """Windows on one grid (t0 + k * hop) over a visit, and how each modality is prepared for them.
 
     A modality is present in a window when at least `min_coverage` of its samples were observed; a
-    window is kept when at least `min_modalities` are present.
+    window is kept when at least `min_modalities` are present. A class or value label is known where it covers at
+    least `min_label_cover` of the window.
     """
 
     window_s: float = Field(gt=0)
     hop_s: float = Field(gt=0)
     min_coverage: float = Field(default=0.8, gt=0, le=1)
     min_modalities: int = Field(default=1, ge=1)
+    min_label_cover: float = Field(default=0.5, ge=0.5, le=1)
     modalities: dict[str, ModalityPreparation]
 
     @model_validator(mode="after")

@@ -5,18 +5,18 @@ from jaxtyping import Float32, Int64
 
 from hdt_fm.schema.recording import NS_PER_S, LabelTrack
 
-MIN_COVER = 0.5
+MIN_COVER = 0.5  # of a window, for its label to be known
 MIN_EVENTS = 3
 
 
 def window_labels(
-    track: LabelTrack, starts_ns: Int64[np.ndarray, " window"], window_ns: int
+    track: LabelTrack, starts_ns: Int64[np.ndarray, " window"], window_ns: int, *, min_cover: float = MIN_COVER
 ) -> Float32[np.ndarray, " window"]:
     """The track's value in each window [start, start + window_ns); NaN where it says too little.
 
-    - `class`: index of the class that covers most of the window, if it covers at least half of all of it
+    - `class`: index of the class that covers most of the window, if it covers at least `min_cover` of all of it
       (not of what is labelled); of two that cover half each, the lower index.
-    - `value`: mean over the labelled time, if at least half of the window is labelled. NaN values count as unlabelled.
+    - `value`: mean over the labelled time, if at least `min_cover` of the window is labelled. NaN counts as unlabelled.
     - `event`: events per minute, 60 / mean interval between consecutive events inside the window, from at
       least three events. A rate from intervals does not depend on where the window's edges fall.
     """
@@ -34,17 +34,17 @@ def window_labels(
         here = slice(np.searchsorted(reach, start, side="right"), np.searchsorted(begins, stop, side="left"))
         shared = np.clip(np.minimum(ends[here], stop) - np.maximum(begins[here], start), 0, None) / window_ns
         if track.kind == "class":
-            labels[row] = _majority(values[here], shared, len(track.classes))
-        elif (cover := shared.sum()) >= MIN_COVER:
+            labels[row] = _majority(values[here], shared, len(track.classes), min_cover)
+        elif (cover := shared.sum()) >= min_cover:
             labels[row] = (shared * values[here]).sum() / cover
     return labels
 
 
-def _majority(values: np.ndarray, shared: np.ndarray, classes: int) -> float:
+def _majority(values: np.ndarray, shared: np.ndarray, classes: int, min_cover: float) -> float:
     cover = np.bincount(values.astype(np.int64), weights=shared, minlength=max(classes, 1))
     most = int(cover.argmax())
     # Shares of many short intervals add up with rounding; half is half.
-    return float(most) if cover[most] >= MIN_COVER - 1e-9 else float("nan")
+    return float(most) if cover[most] >= min_cover - 1e-9 else float("nan")
 
 
 def _between(times: np.ndarray, start: int, stop: int) -> np.ndarray:

@@ -48,7 +48,8 @@ class Windows:
 def cut(visit: Visit, preparation: Preparation) -> Windows:
     """Prepare each modality and cut it on the grid t0 + k * hop.
 
-    t0 is the first whole second at or after the earliest start of a prepared recording. Each modality keeps its
+    t0 is the first whole second (with a shorter hop, multiple of the hop) at or after the earliest start of a prepared
+    recording. Each modality keeps its
     own sample clock: a window begins at the sample nearest to its start, at most half a sample off. A modality
     with less than `min_coverage` of its samples observed is absent from the window; a window with fewer than
     `min_modalities` present is dropped and counted.
@@ -88,7 +89,10 @@ def cut(visit: Visit, preparation: Preparation) -> Windows:
         observed=observed,
         present=present,
         quality=quality,
-        labels={name: window_labels(track, starts, window_ns) for name, track in visit.labels.items()},
+        labels={
+            name: window_labels(track, starts, window_ns, min_cover=preparation.min_label_cover)
+            for name, track in visit.labels.items()
+        },
         possible=len(grid),
         dropped=len(grid) - len(starts),
     )
@@ -97,7 +101,8 @@ def cut(visit: Visit, preparation: Preparation) -> Windows:
 def _grid(recordings: list[Recording], window_ns: int, hop_ns: int) -> Int64[np.ndarray, " window"]:
     if not recordings:
         return np.empty(0, dtype=np.int64)
-    first = -(-min(recording.start_ns for recording in recordings) // NS_PER_S) * NS_PER_S
+    step = min(NS_PER_S, hop_ns)
+    first = -(-min(recording.start_ns for recording in recordings) // step) * step
     last = max(recording.end_ns for recording in recordings)
     # Half a millisecond of grace: a rate such as 100/3 Hz rounds the end of a recording down.
     count = max(0, (last + 500_000 - first - window_ns) // hop_ns + 1)

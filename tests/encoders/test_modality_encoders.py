@@ -193,3 +193,15 @@ def test_bfloat16_autocast_gives_embeddings_in_the_dtype_of_the_weights():
         out = model(batch)
     assert out.values.dtype == torch.float32
     torch.testing.assert_close(out.values, model(batch).values, atol=0.1, rtol=0.1)
+
+
+def test_settings_of_a_kind_serve_its_placed_names():
+    names = ("acc", "acc_pocket", "acc_chest")
+    made = [column.model_copy(update={"name": name}) for column, name in zip(columns(["acc"] * 3), names, strict=True)]
+    per = {"acc": {"patch_s": 0.5}, "acc_chest": {"patch_s": 0.25}}
+    model = ModalityEncoders(made, PART, per, dict.fromkeys(names, (0.0, 1.0)))
+    assert {name: part.patch_s for name, part in model.encoders.items()} == {
+        "acc": 0.5,
+        "acc_pocket": 0.5,
+        "acc_chest": 0.25,
+    }

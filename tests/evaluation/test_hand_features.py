@@ -257,6 +257,67 @@ def test_peak_rate_finds_a_tone_in_its_band_through_gaps_and_over_channels():
     assert np.isnan(spectral_peak_rate(np.full((1, 50), 3.0), np.ones((1, 50), bool), 25.0, 0.1, 0.5)).all()
 
 
+def test_a_short_window_of_movement_has_the_features_of_its_shape():
+    """One second at 50 Hz, by hand: gravity on z, a swing of 5 Hz on y, a step from -1 to 1 on x."""
+    times = np.arange(50) / 50.0
+    axes = np.stack([np.where(times < 0.5, -1.0, 1.0), 0.5 * np.sin(2 * np.pi * 5.0 * times), np.ones(50)])
+    found = features("acc", axes[None], 50.0)
+    assert len(found) == 4 * 17 + 3 + 2
+    assert found["ch0_change"][0] == pytest.approx(2.0)
+    assert (found["ch0_min"][0], found["ch0_median"][0], found["ch0_max"][0]) == (-1.0, 0.0, 1.0)
+    assert found["ch0_crossings_per_s"][0] == pytest.approx(1 / 0.98)
+    assert found["ch0_jerk_sd"][0] == pytest.approx(100 * np.std(np.eye(49)[0]), rel=1e-6)
+    assert found["ch1_rms"][0] == pytest.approx(0.5 / np.sqrt(2), rel=1e-6)
+    assert found["ch1_q75"][0] == pytest.approx(np.percentile(axes[1].astype(np.float32), 75), rel=1e-6)
+    assert found["ch1_dominant_hz"][0] == pytest.approx(5.0, abs=0.3)
+    assert found["ch1_log_power_3_8_hz"][0] > found["ch1_log_power_8_20_hz"][0] + 3
+    assert found["norm_mean"][0] == pytest.approx(np.linalg.norm(axes, axis=0).mean(), rel=1e-6)
+    assert found["correlation_ch0_ch1"][0] == pytest.approx(np.corrcoef(axes[0], axes[1])[0, 1], abs=1e-6)
+    # An axis that stands still goes together with none.
+    assert np.isnan(found["correlation_ch0_ch2"][0])
+    assert (found["pitch_degrees"][0], found["roll_degrees"][0]) == pytest.approx((0.0, 0.0), abs=1e-3)
+
+
+def test_a_short_windows_features_do_not_see_what_was_not_observed():
+    generator = np.random.default_rng(4)
+    values = generator.normal(0.0, 1.0, (6, 3, 50))
+    observed = generator.uniform(size=(6, 50)) < 0.8
+    one = features("gyro", values, 50.0, observed)
+    two = features("gyro", np.where(observed[:, None], values, 1e5), 50.0, observed)
+    assert all(np.array_equal(one[name], two[name], equal_nan=True) for name in one)
+    seen = np.where(observed, values[:, 1].astype(np.float32), np.nan)
+    assert one["ch1_sd"] == pytest.approx(np.nanstd(seen, axis=1), rel=1e-5)
+    assert one["ch1_q25"] == pytest.approx(np.nanpercentile(seen, 25, axis=1), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["acc", "gyro"])
+def test_long_windows_keep_their_features_and_a_place_changes_none(kind: str):
+    """Published tables rest on the long windows' names; these are what they were."""
+    values = np.random.default_rng(1).normal(0.0, 1.0, (3, 3, 960))
+    long = features(kind, values, 16.0)
+    names = [f"ch{axis}_{word}" for axis in range(3) for word in ("mean", "sd")]
+    names += [f"magnitude_{word}" for word in ("mean", "sd", "q05", "q50", "q95")] + ["jerk_mean", "jerk_sd"]
+    names += [f"log_power_{band}_hz" for band in ("0.3_1", "1_3", "3_6", "6_15")] + ["dominant_hz", "spectral_entropy"]
+    assert list(long) == names + (["pitch_degrees", "roll_degrees"] if kind == "acc" else [])
+    for rate in (16.0, 400.0):
+        here, there = features(kind, values, rate), features(f"{kind}_pocket", values, rate)
+        assert list(here) == list(there)
+        assert all(np.array_equal(here[name], there[name], equal_nan=True) for name in here)
+
+
+def test_short_windows_of_one_axis_without_data_or_change_do_not_warn():
+    values = np.random.default_rng(2).normal(0.0, 1.0, (4, 1, 13))
+    observed = np.ones((4, 13), dtype=bool)
+    observed[1] = False
+    observed[2, 1:] = False
+    values[3] = 2.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = features("acc", values, 10.0, observed)
+    assert all(np.isnan(column[1]) and not np.isinf(column).any() for column in found.values())
+    assert "pitch_degrees" not in found
+
+
 def test_wrong_forms_and_names_are_said():
     with pytest.raises(ShapeError, match="features of eda"):
         hand_features("eda", np.zeros((2, 1, 9), np.float32), np.ones((2, 8), bool), 4.0)

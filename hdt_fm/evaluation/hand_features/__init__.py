@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hdt_fm.evaluation.hand_features.basics import Array, Mask, spectral_peak_rate
 from hdt_fm.evaluation.hand_features.beats import FEATURES, cardiac_features
 from hdt_fm.evaluation.hand_features.course import course_features
+from hdt_fm.evaluation.hand_features.inertial import inertial_features
 from hdt_fm.evaluation.hand_features.slow import (
     Columns,
     breathing_features,
@@ -25,6 +26,8 @@ from hdt_fm.schema.modalities import modality as look_up_modality
 
 __all__ = ["course_features", "feature_table", "hand_features", "spectral_peak_rate"]
 
+# A shorter window holds a step or two: no rhythm that is slower than its bands, but a shape of every axis.
+SHORT_S = 5.0
 # Bounds memory and keeps the work in the cache; results do not depend on it.
 _WINDOWS_AT_ONCE = 256
 
@@ -35,7 +38,7 @@ def hand_features(
     """Features of one modality's windows.
 
     Args:
-        modality: Name in the modality table; one without features of its own gets level, slope and quantiles.
+        modality: Name in the modality table; a kind without features of its own gets level, slope and quantiles.
         values: (window, channel, time) in the modality's canonical unit.
         observed: (window, time); unobserved samples never count.
         sampling_rate_hz: Of the values.
@@ -48,7 +51,7 @@ def hand_features(
         UnknownNameError: If the modality is not in the table.
         ShapeError: If the mask does not fit the values.
     """
-    look_up_modality(modality)
+    kind = look_up_modality(modality).kind
     if values.ndim != 3 or observed.shape != (values.shape[0], values.shape[2]):
         raise ShapeError(
             "Values and mask do not fit",
@@ -58,7 +61,7 @@ def hand_features(
         )
     chunks = [
         _columns(
-            modality,
+            kind,
             values[first : first + _WINDOWS_AT_ONCE],
             observed[first : first + _WINDOWS_AT_ONCE],
             sampling_rate_hz,
@@ -111,6 +114,11 @@ def _cardiac(values: Array, observed: Mask, rate_hz: float, *, is_ecg: bool) -> 
     return {name: table[:, column] for column, name in enumerate(FEATURES)}
 
 
+def _moving(values: Array, observed: Mask, rate_hz: float, *, tilt: bool) -> Columns:
+    features = inertial_features if values.shape[2] / rate_hz < SHORT_S else movement_features
+    return features(values, observed, rate_hz, tilt=tilt)
+
+
 _FEATURES: Mapping[str, Callable[[Array, Mask, float], Columns]] = MappingProxyType(
     {
         "ppg": lambda values, observed, rate: _cardiac(values, observed, rate, is_ecg=False),
@@ -118,15 +126,15 @@ _FEATURES: Mapping[str, Callable[[Array, Mask, float], Columns]] = MappingProxyT
         "resp": breathing_features,
         "eda": conductance_features,
         "temp": temperature_features,
-        "acc": lambda values, observed, rate: movement_features(values, observed, rate, tilt=True),
-        "gyro": lambda values, observed, rate: movement_features(values, observed, rate, tilt=False),
+        "acc": lambda values, observed, rate: _moving(values, observed, rate, tilt=True),
+        "gyro": lambda values, observed, rate: _moving(values, observed, rate, tilt=False),
     }
 )
 
 
-def _columns(modality: str, values: NDArray[np.floating], observed: Mask, rate_hz: float) -> Columns:
+def _columns(kind: str, values: NDArray[np.floating], observed: Mask, rate_hz: float) -> Columns:
     doubles = np.asarray(values, dtype=np.float64)
     seen = observed & np.isfinite(doubles).all(axis=1)
-    columns = _FEATURES.get(modality, level_features)(np.where(seen[:, None, :], doubles, 0.0), seen, rate_hz)
+    columns = _FEATURES.get(kind, level_features)(np.where(seen[:, None, :], doubles, 0.0), seen, rate_hz)
     nothing = ~seen.any(axis=1)
     return {name: np.where(nothing, np.nan, column) for name, column in columns.items()}

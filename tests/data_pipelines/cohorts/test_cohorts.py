@@ -6,9 +6,9 @@ from hdt_fm.schema import registry
 from hdt_fm.schema.protocols import Cohort
 
 
-@pytest.mark.parametrize("name", ["folder", "stress_predict", "bidmc"])
+@pytest.mark.parametrize("name", ["folder", "stress_predict", "bidmc", "sp_sw_har"])
 def test_every_cohort_keeps_the_contract(name, tmp_path):
-    assert {"folder", "stress_predict", "bidmc", "synthetic"} == set(registry.names("cohorts"))
+    assert {"folder", "stress_predict", "bidmc", "sp_sw_har", "synthetic"} == set(registry.names("cohorts"))
     cohort = registry.build("cohorts", name, {"path": str(tmp_path), "subject_key": "public"})
     assert isinstance(cohort, Cohort)
     assert all(
