@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdt_fm.checkpoint import load
+from hdt_fm.cli.also import PROTOCOLS, Beside, check_also
 from hdt_fm.cli.compose import Config
 from hdt_fm.cli.held_out import held_out_fold, people_of_checkpoint, pseudonyms
 from hdt_fm.cli.run import Run, peak_memory_gb, write_text
@@ -32,7 +33,8 @@ from hdt_fm.data.shards import ShardFolder
 from hdt_fm.evaluation.audit import Pretraining
 from hdt_fm.evaluation.baselines import RANDOM_ENCODER
 from hdt_fm.evaluation.classification import classification
-from hdt_fm.evaluation.folds import Fold, grouped_folds
+from hdt_fm.evaluation.contest import contest
+from hdt_fm.evaluation.folds import Fold, grouped_folds, leave_one_group_out
 from hdt_fm.evaluation.hand_features import spectral_peak_rate
 from hdt_fm.evaluation.multiview import multiview_cca
 from hdt_fm.evaluation.regression import regression
@@ -62,6 +64,7 @@ def run(run: Run) -> RunRecord:
     prepare_machine(config)
     protocol = config.section("protocol", ProtocolSettings)
     folder = open_shards(config)
+    check_also(protocol, folder)
     evidence = _held_out(run, folder) if protocol.people == "held_out" else _per_fold(run, folder, protocol)
     table = evidence.tables[0]
     hand, names, courses = hand_made(folder, table, run.progress("evaluate"))
@@ -77,7 +80,7 @@ def run(run: Run) -> RunRecord:
         for table, untrained, fold in zip(evidence.tables, evidence.untrained, evidence.folds, strict=True)
     ]
     found = retrieval_over(parts, pools=(protocol.max_pool,), seed=int(config.value("seed")), draws=protocol.draws)
-    results = (task, found)
+    results = (task, found, *_further(run, evidence, folder, protocol, (hand, names), courses))
     text = "\n\n".join(markdown(result) for result in results)
     write_text(run.folder / "table.md", text + "\n")
     write_text(run.folder / "rows.json", json.dumps(flat_rows(results), indent=1) + "\n")
@@ -98,10 +101,12 @@ def plan(config: Config) -> dict[str, Any]:
     labels = [column.name for column in folder.header.labels]
     if protocol.label not in labels:
         raise ConfigError(f"The shards have no label {protocol.label!r}", expected=f"one of: {', '.join(labels)}")
+    check_also(protocol, folder)
     known = ~np.isnan(folder.labels[protocol.label])
     everyone = People(np.arange(len(folder.manifest.subjects)), NOBODY, NOBODY)
     tried = trial(config, folder, everyone)
-    folds = protocol.folds if protocol.people == "per_fold" else 1
+    everybody = len({row.group for row in folder.manifest.subjects})
+    folds = (everybody if protocol.folds == "all" else protocol.folds) if protocol.people == "per_fold" else 1
     steps = protocol.scratch_steps + (config.section("training", TrainingSettings).steps if folds > 1 else 0)
     return {
         "protocol": f"{protocol.kind} of {protocol.label}, people {protocol.people}",
@@ -132,7 +137,7 @@ def _per_fold(run: Run, folder: ShardFolder, protocol: ProtocolSettings) -> Evid
     subject = folder.subject_rows[order].astype(np.int64)
     names = sorted({row.group for row in folder.manifest.subjects})
     group = np.array([names.index(row.group) for row in folder.manifest.subjects])[subject]
-    folds = grouped_folds(group, protocol.folds, seed)
+    folds = leave_one_group_out(group) if protocol.folds == "all" else grouped_folds(group, protocol.folds, seed)
     tables, untrained, saw = [], [], []
     for number, fold in enumerate(folds, start=1):
         train = np.unique(subject[fold.train])
@@ -170,16 +175,11 @@ def _task(
     scratch: NDArray[np.float64],
     seed: int,
 ) -> Result:
-    tables = [_only(table, protocol.only) for table in evidence.tables]
-    untrained = {
-        name: [_only(tables_of[name], protocol.only) for tables_of in evidence.untrained]
-        for name in evidence.untrained[0]
-    }
-    kept = [k for k, name in enumerate(hand[1]) if protocol.only in (None, name.split(".")[0])]
+    tables, untrained, kept_hand = _in_play(evidence, protocol, hand)
     shared: dict[str, Any] = {
         "table": tables[0],
         "label": protocol.label,
-        "hand": (hand[0][:, kept], tuple(hand[1][k] for k in kept)),
+        "hand": kept_hand,
         "folds": evidence.folds,
         "extra_tables": {name: some if len(some) > 1 else some[0] for name, some in untrained.items()},
         "predictions": {"trained from scratch": scratch},
@@ -195,18 +195,67 @@ def _task(
     return regression(**{**shared, "personal": ("nothing",)}, estimates=estimates)
 
 
-def _only(table: EmbeddingTable, modality: str | None) -> EmbeddingTable:
-    """The table with one modality alone."""
-    if modality is None:
+def _in_play(
+    evidence: Evidence, protocol: ProtocolSettings, hand: tuple[NDArray[np.float64], tuple[str, ...]]
+) -> tuple[list[EmbeddingTable], dict[str, list[EmbeddingTable]], tuple[NDArray[np.float64], tuple[str, ...]]]:
+    """Tables, untrained tables by name, and hand features of the modalities that the protocol asks for."""
+    tables = [_only(table, protocol.alone) for table in evidence.tables]
+    untrained = {
+        name: [_only(tables_of[name], protocol.alone) for tables_of in evidence.untrained]
+        for name in evidence.untrained[0]
+    }
+    kept = [k for k, name in enumerate(hand[1]) if protocol.alone is None or name.split(".")[0] in protocol.alone]
+    return tables, untrained, (hand[0][:, kept], tuple(hand[1][k] for k in kept))
+
+
+def _further(
+    run: Run,
+    evidence: Evidence,
+    folder: ShardFolder,
+    protocol: ProtocolSettings,
+    hand: tuple[NDArray[np.float64], tuple[str, ...]],
+    courses: Mapping[str, NDArray[np.float64]],
+) -> list[Result]:
+    """The protocols of `protocol.also`, over the same folds and tables."""
+    if not protocol.also:
+        return []
+    tables, untrained, kept_hand = _in_play(evidence, protocol, hand)
+    entered = contest(
+        table=tables[0],
+        label=protocol.label,
+        hand=kept_hand,
+        folds=evidence.folds,
+        random_tables=untrained[RANDOM_ENCODER],
+        fold_tables=tables if len(tables) > 1 else None,
+        pretraining=Pretraining(tuple(evidence.pretrained_on)) if evidence.pretrained_on else None,
+        kind="class" if protocol.kind == "classification" else "value",
+        seed=int(run.config.value("seed")),
+        draws=protocol.draws,
+    )
+    spaces = {}
+    if "zero_shot" in protocol.also:
+        spaces[LINEAR] = [_linear(table, courses, fold) for table, fold in zip(tables, evidence.folds, strict=True)]
+    beside = Beside([row.covariates for row in folder.manifest.subjects], spaces)
+    progress, results = run.progress("further protocols"), []
+    for number, name in enumerate(protocol.also):
+        progress(number, len(protocol.also), name)
+        results.append(PROTOCOLS[name](entered, beside))
+    return results
+
+
+def _only(table: EmbeddingTable, modalities: tuple[str, ...] | None) -> EmbeddingTable:
+    """The table with some modalities alone."""
+    if modalities is None:
         return table
-    if modality not in table.modalities:
+    unknown = [name for name in modalities if name not in table.modalities]
+    if unknown:
         raise ConfigError(
-            f"The table has no modality {modality!r}", where="protocol.only", expected=", ".join(table.modalities)
+            f"The table has no modality {unknown[0]!r}", where="protocol.only", expected=", ".join(table.modalities)
         )
-    k = [table.modalities.index(modality)]
+    k = [table.modalities.index(name) for name in modalities]
     return replace(
         table,
-        modalities=(modality,),
+        modalities=modalities,
         embeddings=table.embeddings[:, k],
         projections=table.projections[:, k],
         present=table.present[:, k],

@@ -19,12 +19,20 @@ from hdt_fm.training.supervised import fit_supervised, head_input
 
 
 def scratch_scores(run: Run, folder: ShardFolder, table: EmbeddingTable, folds: Sequence[Fold]) -> NDArray[np.float64]:
-    """Out-of-fold scores in the table's order: of class 1 (log-odds), or in the label's unit; NaN outside any test."""
+    """Out-of-fold scores in the table's order, NaN outside any test.
+
+    Returns:
+        (row,): log-odds of class 1 of two, or the value in the label's unit; (row, class) for more classes.
+    """
     protocol = run.config.section("protocol", ProtocolSettings)
-    scores = np.full(len(table), np.nan)
+    scores: NDArray[np.float64] | None = None
     for number, fold in enumerate(folds, start=1):
         progress = run.progress(f"fold {number} of {len(folds)}: from scratch with labels")
-        scores[fold.test] = _one_fold(run, folder, table, fold, protocol, progress)
+        own = _one_fold(run, folder, table, fold, protocol, progress)
+        if scores is None:
+            scores = np.full((len(table), *own.shape[1:]), np.nan)
+        scores[fold.test] = own
+    assert scores is not None, "folds are never empty"
     return scores
 
 
@@ -38,7 +46,7 @@ def _one_fold(run: Run, folder, table, fold, protocol, progress) -> NDArray[np.f
     # As `head_input` lays it out: embeddings side by side, then presence.
     width = table.embeddings.shape[2] * len(table.modalities) + len(table.modalities)
     args = (
-        {"out_features": int(known.max()) + 1, "kind": "class"}
+        {"out_features": _classes(folder, label, known), "kind": "class"}
         if protocol.kind == "classification"
         else {"out_features": 1, "kind": "value", "center": float(known.mean()), "scale": float(known.std() or 1.0)}
     )
@@ -47,7 +55,7 @@ def _one_fold(run: Run, folder, table, fold, protocol, progress) -> NDArray[np.f
     fit_supervised(
         model,
         head,
-        lambda step: _alone(next(stream), protocol.only),
+        lambda step: _alone(next(stream), protocol.alone),
         label=label,
         steps=protocol.scratch_steps,
         learning_rate=training.learning_rate,
@@ -56,15 +64,22 @@ def _one_fold(run: Run, folder, table, fold, protocol, progress) -> NDArray[np.f
         change=changes(config)[0],
         progress=progress,
     )
-    return _scores(model, head, folder, table.window_id[fold.test], protocol.only, device_of(config))
+    return _scores(model, head, folder, table.window_id[fold.test], protocol.alone, device_of(config))
 
 
-def _alone(batch: Batch, modality: str | None) -> Batch:
-    """The batch with one modality left, when the protocol asks for one alone."""
-    if modality is None:
+def _classes(folder: ShardFolder, label: str, known: NDArray[np.float64]) -> int:
+    """Named classes of a label, also those that no training window of a fold holds."""
+    named = next((len(one.classes) for one in folder.header.labels if one.name == label), 0)
+    return max(named, int(known.max()) + 1)
+
+
+def _alone(batch: Batch, modalities: tuple[str, ...] | None) -> Batch:
+    """The batch with some modalities left, when the protocol asks for these alone."""
+    if modalities is None:
         return batch
     keep = torch.zeros_like(batch.present)
-    keep[:, batch.modalities.index(modality)] = True
+    for name in modalities:
+        keep[:, batch.modalities.index(name)] = True
     return batch.without(keep)
 
 
@@ -76,5 +91,5 @@ def _scores(model, head, folder, window_ids, only, device) -> NDArray[np.float64
     for start in range(0, len(rows), 256):
         batch = _alone(folder.gather(rows[start : start + 256]), only).to(device)
         output = head(head_input(model.embed(batch))).cpu()
-        found.append((output[:, 1] - output[:, 0]) if output.shape[1] > 1 else output[:, 0])
+        found.append(output[:, 1] - output[:, 0] if output.shape[1] == 2 else output.squeeze(1))
     return torch.cat(found).double().numpy()

@@ -21,7 +21,16 @@ from hdt_fm.evaluation.baselines import (
 from hdt_fm.evaluation.contenders import Contender, Metric, Role, directions, scored_rows
 from hdt_fm.evaluation.folds import Fold
 from hdt_fm.evaluation.personal import PersonalView, personal_views
-from hdt_fm.evaluation.probes import Fit, boosted_classes, logistic, nearest, out_of_fold, uninformed
+from hdt_fm.evaluation.probes import (
+    Fit,
+    boosted_classes,
+    forest,
+    logistic,
+    most_common,
+    nearest,
+    out_of_fold,
+    uninformed,
+)
 from hdt_fm.evaluation.record import protocol_record
 from hdt_fm.evaluation.standardise import embedding_features, side_by_side
 from hdt_fm.evaluation.targets import Target, class_target, rows_in_play
@@ -30,7 +39,10 @@ from hdt_fm.schema.result import Result
 
 LINEAR = "logistic regression"
 TREES = "gradient boosting"
+FOREST = "random forest"
+COMMONEST = f"{DUMMY} (commonest class)"
 HEADLINE = f"encoder + {LINEAR}"
+MANY = 2
 REQUIRED = (DUMMY, f"{HAND} + {LINEAR}", f"{HAND} + {TREES}", f"{RANDOM_ENCODER} + {LINEAR}", FROM_SCRATCH)
 
 
@@ -66,7 +78,7 @@ def classification(
         draws: Bootstrap resamples of people.
 
     Returns:
-        Rows for AUROC (pooled, and mean of people), balanced accuracy and average precision.
+        Rows for AUROC (pooled, and mean of people), average precision, accuracy (plain and balanced) and macro F1.
 
     Raises:
         LeakError: If the audit finds a leak.
@@ -104,7 +116,8 @@ def classification(
         "hand_features": len(hand[1]),
         "encoder_per_fold": fold_tables is not None,
     }
-    return Result(name=f"classification of {label}", protocol=record, rows=tuple(rows), required_baselines=REQUIRED)
+    owed = (*REQUIRED, f"{HAND} + {FOREST}", COMMONEST) if outputs > MANY else REQUIRED
+    return Result(name=f"classification of {label}", protocol=record, rows=tuple(rows), required_baselines=owed)
 
 
 def _fitted(
@@ -136,6 +149,9 @@ def _fitted(
         contend(f"{HAND} + {LINEAR}", "baseline", linear, [by_hand]),
         contend(f"{HAND} + {TREES}", "baseline", trees, [by_hand]),
     ]
+    if classes > MANY:  # what activity recognition is used to comparing with
+        contenders.append(contend(f"{HAND} + {FOREST}", "baseline", forest(classes, seed=seed), [by_hand]))
+        contenders.append(contend(COMMONEST, "baseline", most_common(classes), [by_hand]))
     for name, other in extra_tables.items():
         features = [view.features(embedding_features(one)) for one in one_or_more(other)]
         contenders.append(contend(f"{name} + {LINEAR}", "baseline", linear, features))
@@ -143,11 +159,13 @@ def _fitted(
 
 
 def class_metrics(truth: Float[np.ndarray, " row"], person: Int[np.ndarray, " row"]) -> list[Metric]:
-    """Scores of class outputs: AUROC pooled and within people, balanced accuracy, average precision."""
+    """Scores of class outputs: AUROC pooled and within people, average precision; shares that were answered right."""
     labels = truth.astype(np.int64)
     return [
         Metric("auroc", lambda s: people.auroc(s, labels, person), "higher"),
         Metric("auroc_mean_of_people", lambda s: people.auroc(s, labels, person, within_person=True), "higher"),
         Metric("balanced_accuracy", lambda s: people.balanced_accuracy(s, labels, person), "higher"),
         Metric("average_precision", lambda s: people.average_precision(s, labels, person), "higher"),
+        Metric("accuracy", lambda s: people.accuracy(s, labels, person), "higher"),
+        Metric("macro_f1", lambda s: people.macro_f1(s, labels, person), "higher"),
     ]

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from math import comb
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -65,6 +67,44 @@ def leave_one_group_out(group: Int[np.ndarray, " row"]) -> list[Fold]:
     if len(names) < 2:
         raise SplitError("One group cannot be left out of itself", expected="at least 2 groups", got=str(len(names)))
     return [_fold(group, codes, names, np.array([code])) for code in range(len(names))]
+
+
+def every_split(
+    group: Int[np.ndarray, " row"], test_groups: int, *, most: int = 1000, seed: int = 0
+) -> tuple[list[Fold], bool]:
+    """Each way of leaving out a given number of groups, or a sample of them where there are too many.
+
+    Args:
+        group: Integer equal for rows that must stay together.
+        test_groups: How many groups each test set holds.
+        most: Above this many ways, that many distinct ones are drawn.
+        seed: Of the sample.
+
+    Returns:
+        The folds, and whether they are all that there are. A group is tested in many of them: score each fold by
+        itself and average, do not pool.
+
+    Raises:
+        SplitError: If no group would be left on one side, or `most` is less than 1.
+    """
+    names, codes = np.unique(group, return_inverse=True)
+    if not 1 <= test_groups < len(names) or most < 1:
+        raise SplitError(
+            f"{test_groups} of {len(names)} groups cannot be left out",
+            expected=f"1 <= groups in the test set <= {len(names) - 1}, and at least 1 split",
+            got=f"{test_groups} groups, at most {most} splits",
+            fix="leave fewer groups out, or bring more people",
+        )
+    ways = comb(len(names), test_groups)
+    if ways <= most:
+        return [
+            _fold(group, codes, names, np.array(part)) for part in combinations(range(len(names)), test_groups)
+        ], True
+    generator = np.random.default_rng(seed)
+    drawn: dict[tuple[int, ...], None] = {}
+    while len(drawn) < most:
+        drawn[tuple(sorted(generator.permutation(len(names))[:test_groups].tolist()))] = None
+    return [_fold(group, codes, names, np.array(part)) for part in drawn], False
 
 
 def repeated(

@@ -100,6 +100,27 @@ def balanced_accuracy(
     )
 
 
+def accuracy(
+    scores: Float[np.ndarray, "row class"], labels: Int[np.ndarray, " row"], person: Int[np.ndarray, " row"]
+) -> Score:
+    """Share of windows whose class got the highest score; the first class on a tie."""
+    right = np.bincount(person, weights=scores.argmax(axis=1) == labels, minlength=int(person.max()) + 1)
+    return ratio_of_sums(right, np.bincount(person, minlength=len(right)).astype(np.float64))
+
+
+def macro_f1(
+    scores: Float[np.ndarray, "row class"], labels: Int[np.ndarray, " row"], person: Int[np.ndarray, " row"]
+) -> Score:
+    """Mean over classes of 2 hits / (asked + answered); a class that is neither asked nor answered does not count."""
+    shape = (int(person.max()) + 1, scores.shape[1])
+    answers = scores.argmax(axis=1)
+    hits, sizes = np.zeros(shape), np.zeros(shape)
+    np.add.at(hits, (person, labels), (answers == labels).astype(np.float64))
+    np.add.at(sizes, (person, labels), 1.0)
+    np.add.at(sizes, (person, answers), 1.0)
+    return Score(lambda counts: _mean_known(_ratio(2 * (counts @ hits), counts @ sizes).T), len(np.unique(person)))
+
+
 def average_precision(
     scores: Float[np.ndarray, "row class"], labels: Int[np.ndarray, " row"], person: Int[np.ndarray, " row"]
 ) -> Score:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
 from hdt_fm.evaluation.audit import FittedOn, refuse_fitted_on_test
@@ -19,6 +19,7 @@ INNER_FOLDS = 3
 NEIGHBOURS = 20
 NEIGHBOUR_TEMPERATURE = 0.07
 TREES = 100
+FOREST_TREES = 200
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -72,13 +73,17 @@ def out_of_fold(
     return scores
 
 
-def logistic(classes: int, *, seed: int) -> Fit:
-    """L2 logistic regression on standardised features; its strength by grouped folds inside the training people."""
+def logistic(classes: int, *, seed: int, strength: float | None = None) -> Fit:
+    """L2 logistic regression on standardised features.
+
+    Args:
+        strength: C; None finds it by grouped folds inside the training people.
+    """
 
     def fit(x: np.ndarray, y: np.ndarray, group: np.ndarray) -> Fitted:
-        strength = _best_strength(x, y, group, classes, seed)
+        chosen = best_strength(x, y, group, classes, seed) if strength is None else strength
         scale = Standardise.fit(x, group)
-        path = list(_logistic_path(scale(x), y, classes, (strength,)))
+        path = list(_logistic_path(scale(x), y, classes, (chosen,)))
         return Fitted(lambda new: path[0](scale(new)), scale.fitted_on)
 
     return fit
@@ -128,11 +133,40 @@ def boosted_classes(classes: int, *, seed: int) -> Fit:
     return fit
 
 
+def forest(classes: int, *, seed: int) -> Fit:
+    """Random forest of 200 trees on mean-imputed features; class priors divided out, as for boosted trees."""
+
+    def fit(x: np.ndarray, y: np.ndarray, group: np.ndarray) -> Fitted:
+        scale = Standardise.fit(x, group)
+        labels = y.astype(np.int64)
+        prior = np.bincount(labels, minlength=classes) / len(y)
+        model = RandomForestClassifier(FOREST_TREES, min_samples_leaf=2, random_state=seed).fit(scale(x), labels)
+
+        def predict(new: np.ndarray) -> np.ndarray:
+            full = np.zeros((len(new), classes))
+            full[:, model.classes_] = model.predict_proba(scale(new))
+            return _balanced(full, prior)
+
+        return Fitted(predict, scale.fitted_on)
+
+    return fit
+
+
 def uninformed(classes: int) -> Fit:
     """The dummy: every class equally likely. A fold's own prior would rank folds against each other when pooled."""
 
     def fit(x: np.ndarray, y: np.ndarray, group: np.ndarray) -> Fitted:
         return Fitted(lambda new: np.full((len(new), classes), 1.0 / classes), FittedOn.of(group))
+
+    return fit
+
+
+def most_common(classes: int) -> Fit:
+    """The other dummy: always the commonest class of the training people, which accuracy is easily fooled by."""
+
+    def fit(x: np.ndarray, y: np.ndarray, group: np.ndarray) -> Fitted:
+        answer = np.eye(classes)[np.bincount(y.astype(np.int64), minlength=classes).argmax()]
+        return Fitted(lambda new: np.tile(answer, (len(new), 1)), FittedOn.of(group))
 
     return fit
 
@@ -177,7 +211,7 @@ def constant(statistic: Callable[[np.ndarray], np.floating]) -> Fit:
     return fit
 
 
-def _best_strength(x: np.ndarray, y: np.ndarray, group: np.ndarray, classes: int, seed: int) -> float:
+def best_strength(x: np.ndarray, y: np.ndarray, group: np.ndarray, classes: int, seed: int) -> float:
     """The C of least class-balanced log-loss on inner test people; the strongest penalty on a tie."""
     losses = np.zeros(len(STRENGTHS_C))
     for inner in inner_folds(group, INNER_FOLDS, seed):

@@ -10,6 +10,7 @@ from hdt_fm.evaluation.classification import HEADLINE, REQUIRED, classification
 from hdt_fm.evaluation.folds import grouped_folds
 from hdt_fm.schema.errors import ConfigError, LeakError, ShapeError, UnknownNameError
 from hdt_fm.schema.result import Result
+from hdt_fm.schema.shard import LabelColumn
 
 HAND_NAMES = ("a", "b", "c", "d")
 
@@ -34,7 +35,8 @@ def for_twelve(make_table):
 
 def test_a_separable_embedding_scores_one(make_table):
     result = run(make_table(signal=40.0), make_table)
-    for metric in ("auroc", "auroc_mean_of_people", "balanced_accuracy", "average_precision"):
+    names = ("auroc", "auroc_mean_of_people", "balanced_accuracy", "average_precision", "accuracy", "macro_f1")
+    for metric in names:
         row = result.find(HEADLINE, metric)
         assert row.value == pytest.approx(1.0, abs=0.01)
         assert row.n == 9
@@ -180,3 +182,27 @@ def test_a_random_encoder_a_fold_is_used_in_its_fold(make_table):
     assert result.find("random encoder + logistic regression", "auroc").value < 0.75
     with pytest.raises(ShapeError, match="one table for each fold"):
         run(table, make_table, extra_tables={"random encoder": tables[:2]}, folds=folds)
+
+
+def test_many_classes_owe_a_forest_and_the_commonest_class(make_table):
+    """Three classes, the first in half of the windows: always answering it is right in half of them."""
+    table = make_table(people=6, windows=20)
+    classes = np.tile([0, 1, 0, 2], len(table) // 4).astype(np.float32)
+    values = table.embeddings.copy()
+    values[:, 0, :3] += 40 * np.eye(3)[classes.astype(int)]
+    columns = (LabelColumn(name="activity", kind="class", classes=("sit", "stand", "walk")),)
+    table = replace(table, embeddings=values, labels={"activity": classes}, label_columns=columns)
+    result = run(
+        table,
+        make_table,
+        label="activity",
+        hand=(np.eye(3)[classes.astype(int)] + 0.01 * np.random.default_rng(0).normal(size=(120, 3)), ("a", "b", "c")),
+        extra_tables={"random encoder": make_table(people=6, windows=20, seed=77)},
+        predictions={"trained from scratch": np.random.default_rng(1).random((120, 3))},
+    )
+    assert set(result.required_baselines) == {*REQUIRED, "hand features + random forest", "dummy (commonest class)"}
+    assert result.find("hand features + random forest", "macro_f1").value == pytest.approx(1.0)
+    assert result.find(HEADLINE, "accuracy").value == pytest.approx(1.0)
+    assert result.find("dummy (commonest class)", "accuracy").value == 0.5
+    assert result.find("dummy (commonest class)", "macro_f1").value == pytest.approx(2 / 3 / 3)
+    assert result.find("dummy", "auroc").value == 0.5

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hdt_fm.evaluation.folds import grouped_folds, inner_folds, leave_one_group_out, repeated
+from hdt_fm.evaluation.folds import every_split, grouped_folds, inner_folds, leave_one_group_out, repeated
 from hdt_fm.schema.errors import SplitError
 
 GROUP = np.repeat([7, 3, 11, 20, 5, 8, 90], [4, 9, 2, 6, 3, 5, 7])
@@ -81,3 +81,20 @@ def test_inner_folds_shrink_with_the_number_of_people():
     assert len(inner_folds(GROUP, 3, seed=0)) == 3
     assert len(inner_folds(np.array([1, 1, 2]), 3, seed=0)) == 2
     assert inner_folds(np.array([1, 1]), 3, seed=0) == []
+
+
+def test_every_split_lists_all_when_few_and_draws_when_many():
+    group = np.repeat(np.arange(6), [1, 2, 3, 1, 2, 3])
+    folds, complete = every_split(group, 2)
+    assert complete
+    assert len(folds) == 15
+    assert len({fold.test_groups for fold in folds}) == 15
+    for fold in folds:
+        assert not set(group[fold.train]) & fold.test_groups
+        assert len(fold.train) + len(fold.test) == len(group)
+    some, complete = every_split(group, 3, most=7, seed=1)
+    assert not complete
+    assert len({fold.test_groups for fold in some}) == 7
+    assert [one.test_groups for one in some] == [one.test_groups for one in every_split(group, 3, most=7, seed=1)[0]]
+    with pytest.raises(SplitError, match="6 of 6 groups"):
+        every_split(group, 6)

@@ -26,6 +26,8 @@ def resampled(person, count):
 CASES = {
     "auroc": (people.auroc, lambda s, y: sk.roc_auc_score(y, s[:, 1])),
     "average_precision": (people.average_precision, lambda s, y: sk.average_precision_score(y, s[:, 1])),
+    "accuracy": (people.accuracy, lambda s, y: sk.accuracy_score(y, s.argmax(1))),
+    "macro_f1": (people.macro_f1, lambda s, y: sk.f1_score(y, s.argmax(1), average="macro")),
     "balanced_accuracy": (people.balanced_accuracy, lambda s, y: sk.balanced_accuracy_score(y, s.argmax(1))),
 }
 

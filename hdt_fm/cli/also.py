@@ -1,0 +1,67 @@
+"""The further protocols of `hdt-fm evaluate`, by the names that `protocol.also` takes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hdt_fm.cli.settings import ProtocolSettings
+from hdt_fm.data.shards import ShardFolder
+from hdt_fm.evaluation.contest import Contest
+from hdt_fm.evaluation.few_shot import few_shot
+from hdt_fm.evaluation.missing_modalities import missing_modalities
+from hdt_fm.evaluation.own_baseline import own_baseline
+from hdt_fm.evaluation.personalisation import personalisation
+from hdt_fm.evaluation.subgroups import subgroups
+from hdt_fm.evaluation.zero_shot import zero_shot
+from hdt_fm.schema.embedding import EmbeddingTable
+from hdt_fm.schema.errors import ConfigError
+from hdt_fm.schema.result import Result
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What single protocols need besides the contest.
+
+    Attributes:
+        covariates: One mapping a subject, in the order of the manifest.
+        shared_spaces: Further projections as baselines of zero-shot, one table a fold.
+    """
+
+    covariates: Sequence[Mapping[str, str]]
+    shared_spaces: Mapping[str, Sequence[EmbeddingTable]] = field(default_factory=dict)
+
+
+PROTOCOLS: Mapping[str, Callable[[Contest, Beside], Result]] = {
+    "missing_modalities": lambda contest, beside: missing_modalities(contest),
+    "own_baseline": lambda contest, beside: own_baseline(contest),
+    "few_shot": lambda contest, beside: few_shot(contest),
+    "zero_shot": lambda contest, beside: zero_shot(contest, extra_tables=beside.shared_spaces),
+    "personalisation": lambda contest, beside: personalisation(contest),
+    "subgroups": lambda contest, beside: subgroups(contest, beside.covariates),
+}
+
+
+def check_also(protocol: ProtocolSettings, folder: ShardFolder) -> None:
+    """Refuse before hours of pretraining what the shards cannot give.
+
+    Raises:
+        ConfigError: If a protocol that was asked for cannot run on this label, these modalities or this cohort.
+    """
+    modalities = len(protocol.alone or folder.modalities)
+    classes = next((len(one.classes) for one in folder.header.labels if one.name == protocol.label), 0)
+    two = protocol.kind == "classification" and classes in (0, 2)
+    covariates = {name for row in folder.manifest.subjects for name in row.covariates}
+    needs = {
+        "missing_modalities": (modalities > 1, "at least 2 modalities; protocol.only takes away all others"),
+        "zero_shot": (modalities > 1, "at least 2 modalities; protocol.only takes away all others"),
+        "personalisation": (two, "a class label with 2 classes"),
+        "subgroups": (bool(covariates), "covariates of the people in the shards' manifest"),
+    }
+    for name in protocol.also:
+        met, wanted = needs.get(name, (True, ""))
+        if not met:
+            raise ConfigError(
+                f"{name!r} cannot run on these shards",
+                where="protocol.also",
+                expected=wanted,
+                fix=f"leave {name!r} out of protocol.also",
+            )
