@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Pretraining on all GPUs of one machine, one process each.
+#   scripts/launch_torchrun.sh PROCESSES [overrides as for hdt-fm pretrain]
+#   scripts/launch_torchrun.sh 4 experiment=stress_predict training.batch_size=1024
+# training.batch_size is of all processes together and must be divisible by their number. Started again after a stop,
+# also with another number of processes, it goes on where it was. Ctrl-C and SIGTERM save first; torchrun gives the
+# processes 30 s for that. Make the shards before: they would else be made by every process.
+set -euo pipefail
+processes="${1:?usage: launch_torchrun.sh PROCESSES [overrides]}"
+shift
+exec torchrun --standalone --nproc-per-node "$processes" -m hdt_fm.cli.main pretrain "$@"
