@@ -12,7 +12,8 @@ from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.errors import ConfigError, ShapeError
 from hdt_fm.schema.manifest import Part
 from hdt_fm.schema.modalities import modality as look_up_modality
-from hdt_fm.schema.protocols import Calibrated, Embeddings, LinearReadout
+from hdt_fm.schema.modalities import own_or_of_kind
+from hdt_fm.schema.protocols import Calibrated, Embeddings, LinearReadout, Taught
 from hdt_fm.schema.registry import build
 from hdt_fm.schema.shard import ModalityColumn
 
@@ -28,7 +29,8 @@ class ModalityEncoders(nn.Module):
     Args:
         modalities: The signal contract; its order is the order of the embeddings.
         encoder: Registered name and shared arguments.
-        per_modality: Arguments of one modality, over the shared ones; other known modalities are ignored.
+        per_modality: Arguments of one modality, over those of its kind (`acc` for `acc_pocket`), over the shared
+            ones; other known modalities are ignored.
         statistics: Per modality (center, scale) of the training people, given to its encoder.
 
     Raises:
@@ -58,7 +60,7 @@ class ModalityEncoders(nn.Module):
         self.encoders = nn.ModuleDict()
         for name in self.modalities:
             center, scale = statistics[name]
-            args = {"center": center, "scale": scale, **encoder.args, **per_modality.get(name, {})}
+            args = {"center": center, "scale": scale, **encoder.args, **own_or_of_kind(per_modality, name)}
             self.encoders[name] = build("encoders", encoder.name, args)
         widths: dict[str, Any] = {name: part.width for name, part in self.encoders.items()}
         if len(set(widths.values())) != 1:
@@ -100,11 +102,13 @@ class ModalityEncoders(nn.Module):
         """Let every linear readout start in closed form from windows of training people.
 
         The first `shared` components of an embedding become what its modality shares with the others (multiview
-        CCA), the rest what is its own. Modalities without a linear readout, or with fewer than two windows, stay.
+        CCA), the rest what is its own. What another modality can teach an encoder is learned first. Modalities
+        without a linear readout, or with fewer than two windows, stay.
 
         Raises:
             ConfigError: If no two of the modalities are present together.
         """
+        self._teach(batch)
         parts = {}
         was_training = self.training
         self.eval()
@@ -114,9 +118,20 @@ class ModalityEncoders(nn.Module):
                 continue
             here = batch.column(name)
             if int(here.sum()) > 1:
-                parts[name] = Pooled(encoder.readout, _pooled(encoder, signal, here), here)
+                parts[name] = Pooled(encoder.readout, _pooled(encoder, signal, here), here, encoder.direct)
         self.train(was_training)
         start_readouts(parts, shared)
+
+    @torch.enable_grad()
+    def _teach(self, batch: Batch) -> None:
+        """Let encoders learn what another modality of the same windows knows outright."""
+        for name, encoder in self.encoders.items():
+            if not isinstance(encoder, Taught) or encoder.taught_by is None:
+                continue
+            if name in batch.signals and encoder.taught_by in batch.signals:
+                both = (batch.column(name) & batch.column(encoder.taught_by)).nonzero().squeeze(1)
+                some = batch.select(both)
+                encoder.learn_from(some.signals[name], some.signals[encoder.taught_by], some.subject)
 
     def _encode(self, name: str, signal: Signal | None, here: Tensor) -> Float[Tensor, "batch width"]:
         dtype = next(self.encoders[name].parameters()).dtype

@@ -2,16 +2,18 @@
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from hdt_fm.layers.attention import TransformerBlock
 from hdt_fm.layers.channels import ChannelTable, SummaryToken
 from hdt_fm.layers.input_scale import InputScale
 from hdt_fm.layers.patch_embed import PatchEmbed, slow_rhythms
+from hdt_fm.layers.rhythm import MOMENTS, Rhythm, fit_rhythm
 from hdt_fm.layers.rotary import rotary_angles
 from hdt_fm.layers.slots import slot_means, slot_shares
 from hdt_fm.layers.spectra import PatchSpectra
+from hdt_fm.schema.batch import Signal
 
 
 class PatchTransformer(nn.Module):
@@ -28,6 +30,9 @@ class PatchTransformer(nn.Module):
         patch_points: Points at which a patch is read, whatever the sampling rate.
         slow_s: Seconds of a second, longer kind of patch for rhythms slower than a patch (breathing); None for none.
         slow_points: Points of those.
+        rhythm_s: Seconds of the spectrum in which a slow rhythm is looked for, see `Rhythm`; None for none.
+        rhythm_low_hz, rhythm_high_hz: Its band.
+        rhythm_of: Modality that teaches at the start of pretraining what the rhythm is; None leaves it to the loss.
         slots: Equal stretches of the window that are pooled apart, so that the embedding knows when, not only what.
         slot_width: Components that a slot keeps. Few: what two modalities share at one moment is little, and the
             layer that reads all slots would else learn training windows by heart.
@@ -47,6 +52,10 @@ class PatchTransformer(nn.Module):
         patch_points: int = 32,
         slow_s: float | None = None,
         slow_points: int = 128,
+        rhythm_s: float | None = None,
+        rhythm_low_hz: float = 0.06,
+        rhythm_high_hz: float = 0.62,
+        rhythm_of: str | None = None,
         slots: int = 30,
         slot_width: int = 8,
         dropout: float = 0.0,
@@ -58,6 +67,11 @@ class PatchTransformer(nn.Module):
         self.input_scale = InputScale(center=center, scale=scale)
         self.embed = PatchEmbed(patch_s=patch_s, points=patch_points, width=width)
         self.slow = None if slow_s is None else PatchSpectra(patch_s=slow_s, points=slow_points)
+        self.rhythm = None
+        if rhythm_s is not None:
+            self.rhythm = Rhythm(span_s=rhythm_s, low_hz=rhythm_low_hz, high_hz=rhythm_high_hz)
+        self.taught_by = rhythm_of if self.rhythm else None
+        self.direct = MOMENTS if self.rhythm else 0
         self.channel = ChannelTable(width=width)
         self.level = nn.Linear(2, width, bias=False)
         self.merge = nn.Sequential(nn.GELU(), nn.Linear(width, width))
@@ -66,7 +80,7 @@ class PatchTransformer(nn.Module):
         self.summary = SummaryToken(width=width)
         self.narrow = nn.Linear(width, slot_width)
         self.drop = nn.Dropout(dropout)
-        self.readout = nn.Linear(slots * slot_width + (self.slow.lines if self.slow else 0) + width, width)
+        self.readout = nn.Linear(slots * slot_width + width + self._slow_features(), width)
         self.out_norm = nn.LayerNorm(width)
 
     def forward(
@@ -85,7 +99,7 @@ class PatchTransformer(nn.Module):
         observed: Bool[Tensor, "batch time"],
         sampling_rate_hz: float,
     ) -> list[Float[Tensor, "batch _"]]:
-        """What the last layer reads: every slot; level and spread; slow rhythms."""
+        """What the last layer reads: every slot; level and spread; slow spectrum; shares and place of the rhythm."""
         waveform, summary = self.input_scale(values, observed)
         place = (self.channel(values.shape[1]) + self.level(summary))[:, :, None]
         by_channel, share = self.embed(waveform, observed, sampling_rate_hz)
@@ -101,7 +115,24 @@ class PatchTransformer(nn.Module):
         if self.slow is not None:
             _, lines, share = self.slow(waveform, observed, sampling_rate_hz)
             pooled.append(slow_rhythms(lines, share))
+        if self.rhythm is not None:
+            pooled.extend(self.rhythm(waveform, observed, sampling_rate_hz))
         return pooled
+
+    def learn_from(self, own: Signal, teacher: Signal, subject: Int[Tensor, " batch"]) -> None:
+        """Fit the rhythm to where the teacher's is strongest in the same windows."""
+        if self.rhythm is not None and len(subject) > 0:
+            fit_rhythm(self.rhythm, self._rhythm_shares(own), self._rhythm_shares(teacher), subject)
+
+    @torch.no_grad()
+    def _rhythm_shares(self, signal: Signal) -> Float[Tensor, "batch line"]:
+        assert self.rhythm is not None
+        # Each window is scaled by itself, so that a teacher's unit does not matter.
+        waveform, _ = InputScale()(signal.values, signal.observed)
+        return self.rhythm.shares(waveform, signal.observed, signal.sampling_rate_hz)
+
+    def _slow_features(self) -> int:
+        return (self.slow.lines if self.slow else 0) + (self.rhythm.lines + MOMENTS if self.rhythm else 0)
 
     @torch.no_grad()
     def calibrate(

@@ -56,6 +56,7 @@ class Resnet(nn.Module):
         self.blocks = nn.ModuleList([ConvBlock(inside=a, outside=b) for a, b in itertools.pairwise(sizes)])
         self.summary = SummaryToken(width=width)
         self.readout = nn.Linear(sizes[-1] + width, width)
+        self.direct = 0
         self.out_norm = nn.LayerNorm(width)
 
     def forward(

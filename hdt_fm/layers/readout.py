@@ -21,11 +21,13 @@ class Pooled:
     Attributes:
         blocks: Side by side what `readout` reads, a block for each kind of thing; a row for each window in `here`.
         here: Which windows have the modality.
+        direct: Last features that get a component each, as they are.
     """
 
     readout: nn.Linear
     blocks: Sequence[Float[Tensor, "row _"]]
     here: Bool[Tensor, " window"]
+    direct: int = 0
 
 
 @torch.no_grad()
@@ -33,7 +35,8 @@ def start_readouts(parts: Mapping[str, Pooled], shared: int) -> None:
     """Write the weights of each modality's readout; components have about unit variance.
 
     What is a modality's own is looked for with equal weight for each block: hundreds of numbers on when something
-    was strong would else leave no component to the few on level or slow rhythms.
+    was strong would else leave no component to the few on level or slow rhythms. A `direct` feature is not mixed
+    with others: a probe with few people could not find it again among all components.
 
     Args:
         shared: First components, for what modalities share; the rest of a readout is for what is a modality's own.
@@ -54,9 +57,11 @@ def start_readouts(parts: Mapping[str, Pooled], shared: int) -> None:
         first = first / (rows @ first).square().mean().sqrt().clamp(min=SCALE_FLOOR)
         sizes = [block.shape[1] for block in part.blocks]
         even = torch.cat([rows.new_full((size,), (sum(sizes) / len(sizes) / size) ** 0.5) for size in sizes])[:, None]
-        count = part.readout.out_features - shared
-        rest = own_directions(rows * even.T, first / even, count=count, ridge=RIDGE) * even
-        weight = torch.cat((first, rest), dim=1).T / scale
+        free = part.readout.out_features - shared
+        direct = torch.eye(len(even), dtype=even.dtype)[:, len(even) - min(part.direct, free) :]
+        known = torch.cat((first, direct), dim=1)
+        rest = own_directions(rows * even.T, known / even, count=free - direct.shape[1], ridge=RIDGE) * even
+        weight = torch.cat((known, rest), dim=1).T / scale
         part.readout.weight.copy_(weight)
         part.readout.bias.copy_(-weight @ center)
 
