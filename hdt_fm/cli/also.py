@@ -46,7 +46,16 @@ def check_also(protocol: ProtocolSettings, folder: ShardFolder) -> None:
     Raises:
         ConfigError: If a protocol that was asked for cannot run on this label, these modalities or this cohort.
     """
-    modalities = len(protocol.alone or folder.modalities)
+    alone = protocol.alone
+    if alone is not None and (not alone or len(set(alone)) < len(alone) or not set(alone) <= set(folder.modalities)):
+        raise ConfigError(
+            "protocol.only does not fit the shards",
+            where="protocol.only",
+            expected=f"one or more, each once, of: {', '.join(folder.modalities)}",
+            got=str(list(alone)),
+            fix="name modalities of the shards, or null for all",
+        )
+    modalities = len(alone or folder.modalities)
     classes = next((len(one.classes) for one in folder.header.labels if one.name == protocol.label), 0)
     two = protocol.kind == "classification" and classes in (0, 2)
     covariates = {name for row in folder.manifest.subjects for name in row.covariates}

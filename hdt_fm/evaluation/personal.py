@@ -1,4 +1,4 @@
-"""What a protocol may know about a test person: nothing, the whole session, or the first minutes. Never a label."""
+"""What a protocol may know of a test person besides a window: nothing, minutes before it or all. Never a label."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,12 +7,20 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Num
 
-from hdt_fm.evaluation.standardise import Features, after_own_start, minus_own_start, scaled_per_person
+from hdt_fm.evaluation.standardise import (
+    Features,
+    after_own_start,
+    minus_own_start,
+    recent_mean,
+    scaled_per_person,
+    side_by_side,
+)
 from hdt_fm.schema.embedding import EmbeddingTable
 from hdt_fm.schema.errors import unknown_name
 
-Knowledge = Literal["nothing", "own session", "own start"]
-KNOWLEDGE: tuple[Knowledge, ...] = ("nothing", "own session", "own start")
+Knowledge = Literal["nothing", "recent", "own session", "own start"]
+KNOWLEDGE: tuple[Knowledge, ...] = ("nothing", "recent", "own session", "own start")
+RECENT_MINUTES = 5.0
 OWN_START_MINUTES = 5.0
 
 
@@ -32,6 +40,7 @@ class PersonalView:
     def suffix(self) -> str:
         return {
             "nothing": "",
+            "recent": f", last {RECENT_MINUTES:g} min beside",
             "own session": ", own-session scaling (transductive)",
             "own start": f", first {OWN_START_MINUTES:g} min as own baseline",
         }[self.knowledge]
@@ -44,6 +53,9 @@ class PersonalView:
 
     def features(self, features: Num[np.ndarray, "row feature"]) -> Features:
         """The features as this kind of knowledge allows."""
+        if self.knowledge == "recent":
+            recent = recent_mean(features, self.table.subject, self.table.time_s, minutes=RECENT_MINUTES)
+            return side_by_side(features, recent)
         if self.knowledge == "own session":
             return scaled_per_person(features, self.table.subject)
         if self.knowledge == "own start":

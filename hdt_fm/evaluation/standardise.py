@@ -63,6 +63,30 @@ def scaled_per_person(features: Num[np.ndarray, "row feature"], subject: Int[np.
     return out
 
 
+def recent_mean(
+    features: Num[np.ndarray, "row feature"],
+    subject: Int[np.ndarray, " row"],
+    time_s: Float[np.ndarray, " row"],
+    *,
+    minutes: float,
+) -> Features:
+    """Mean over the person's windows that start within the last minutes, this one included; causal, NaN if unknown."""
+    out = np.full(features.shape, np.nan)
+    for person in np.unique(subject):
+        rows = np.flatnonzero(subject == person)
+        rows = rows[np.argsort(time_s[rows], kind="stable")]
+        known = np.isfinite(features[rows])
+        total = np.cumsum(np.where(known, features[rows], 0.0), axis=0)
+        count = np.cumsum(known, axis=0)
+        # Windows before the stretch; a hair of a second, so that rounding of times does not add one.
+        before = np.searchsorted(time_s[rows], time_s[rows] - minutes * 60 + 1e-6)
+        early = before > 0
+        for sums in (total, count):
+            sums[early] -= sums[before[early] - 1]
+        out[rows] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return out
+
+
 def minus_own_start(
     features: Num[np.ndarray, "row feature"],
     subject: Int[np.ndarray, " row"],

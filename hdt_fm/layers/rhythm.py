@@ -13,6 +13,8 @@ READ_HZ = 6.0
 FINE = 3
 # Share of the band's power below which a line is taken as empty.
 SHARE_FLOOR = 1e-4
+# Power in the band below which a window holds nothing but rounding; a breath of 1e-4 beside a pulse of 1 has 1e-3.
+EMPTY = 1e-6
 # Cosines over the band that tell where the shares lie: the first says fast or slow, the next ones the finer place.
 MOMENTS = 5
 # The other signal's spectrum is raised to this power before it teaches: it names one rhythm, not a mixture.
@@ -58,14 +60,15 @@ class Rhythm(nn.Module):
     def shares(
         self, waveform: Float[Tensor, "batch channel time"], observed: Bool[Tensor, "batch time"], rate_hz: float
     ) -> Float[Tensor, "batch line"]:
-        """Share of the band's power at each line; equal shares where nothing was observed."""
+        """Share of the band's power at each line; equal shares where nothing was observed or nothing moved."""
         points, seen = patches(waveform, observed, rate_hz, self.span_s, self.points)
         points = points.to(torch.promote_types(points.dtype, torch.float32))
         spectrum = torch.fft.rfft((points - points.mean(-1, keepdim=True)) * self.taper, n=FINE * self.points)
         lines = spectrum[..., self.first : self.first + self.lines]
         power = ((lines.real.square() + lines.imag.square()) * seen[:, None, :, None]).sum((1, 2))
         total = power.sum(-1, keepdim=True)
-        return torch.where(total > 0, power / torch.where(total > 0, total, 1.0), 1.0 / self.lines)
+        known = total > EMPTY
+        return torch.where(known, power / torch.where(known, total, 1.0), 1.0 / self.lines)
 
     def scores(self, shares: Float[Tensor, "batch line"]) -> Float[Tensor, "batch line"]:
         """Log evidence at each rate."""
@@ -108,7 +111,7 @@ def fit_rhythm(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps, pct_start=0.1)
     for _ in range(steps):
         pick = torch.cat([own[torch.randint(len(own), (per_person,), generator=generator)] for own in rows])
-        jitter = torch.randn(len(pick), rhythm.lines, generator=generator) * noise
+        jitter = torch.randn(len(pick), rhythm.lines, generator=generator).to(shares.device) * noise
         said = torch.log_softmax(rhythm.scores(shares[pick] * torch.exp(jitter)), dim=-1)
         loss = -(target[pick] * said).sum(-1).mean()
         optimizer.zero_grad()

@@ -7,6 +7,7 @@ from hdt_fm.evaluation.standardise import (
     after_own_start,
     embedding_features,
     minus_own_start,
+    recent_mean,
     scaled_per_person,
 )
 
@@ -37,6 +38,27 @@ def test_a_window_that_straddles_the_end_is_neither_baseline_nor_scored():
     got = minus_own_start(x, SUBJECT, TIME, minutes=1.5, window_s=60.0)[:, 0]
     assert list(got[:3]) == [0.0, 2.0, 8.0]
     assert list(after_own_start(SUBJECT, TIME, minutes=1.5))[:3] == [False, False, True]
+
+
+def test_the_recent_mean_looks_back_over_one_person_and_never_ahead():
+    """Two minutes: windows that start less than 120 s before; the last value of person 1 is unknown."""
+    x = np.array([[1.0], [3.0], [9.0], [10.0], [20.0], [30.0], [np.nan]])
+    got = recent_mean(x, SUBJECT, TIME, minutes=2.0)[:, 0]
+    assert got.tolist() == [1.0, 2.0, 6.0, 10.0, 15.0, 25.0, 30.0]
+    shuffled = np.random.default_rng(0).permutation(7)
+    assert (
+        recent_mean(x[shuffled], SUBJECT[shuffled], TIME[shuffled], minutes=2.0)[:, 0].tolist()
+        == got[shuffled].tolist()
+    )
+    x[2] = 1e9
+    assert recent_mean(x, SUBJECT, TIME, minutes=2.0)[:2, 0].tolist() == [1.0, 2.0]
+
+
+def test_nothing_known_in_the_last_minutes_stays_unknown():
+    x = np.array([[1.0], [np.nan], [np.nan], [np.nan], [1.0], [2.0], [3.0]])
+    got = recent_mean(x, SUBJECT, TIME, minutes=1.0)[:, 0]
+    assert np.isnan(got[1:4]).all()
+    assert got[0] == 1
 
 
 def test_a_feature_not_known_in_the_start_stays_unknown():
