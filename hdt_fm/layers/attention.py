@@ -10,7 +10,7 @@ from hdt_fm.schema.errors import ConfigError
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention; keys whose mask is False are not seen by anyone."""
+    """Multi-head self-attention; keys whose mask is False, or whose log weight is -inf, are not seen by anyone."""
 
     def __init__(self, *, width: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -29,11 +29,16 @@ class SelfAttention(nn.Module):
         self,
         x: Float[Tensor, "batch token width"],
         angles: Float[Tensor, "token half"],
-        keys: Bool[Tensor, "batch token"] | None = None,
+        keys: Bool[Tensor, "batch token"] | Float[Tensor, "batch token"] | None = None,
     ) -> Float[Tensor, "batch token width"]:
-        """`keys` None means that all are seen, which lets the fastest kernel run. Each row needs one True."""
+        """`keys` None means that all are seen, which lets the fastest kernel run. Each row needs one True.
+
+        Floats are log weights: a key of log weight log(2) counts as two equal keys.
+        """
         query, key, value = rearrange(self.qkv(x), "b t (n h d) -> n b h t d", n=3, h=self.heads)
         mask = None if keys is None else keys[:, None, None, :]
+        if mask is not None and mask.is_floating_point():
+            mask = mask.to(query.dtype)
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(
             rotate(query, angles), rotate(key, angles), value, attn_mask=mask, dropout_p=dropout
@@ -62,7 +67,7 @@ class TransformerBlock(nn.Module):
         self,
         x: Float[Tensor, "batch token width"],
         angles: Float[Tensor, "token half"],
-        keys: Bool[Tensor, "batch token"] | None = None,
+        keys: Bool[Tensor, "batch token"] | Float[Tensor, "batch token"] | None = None,
     ) -> Float[Tensor, "batch token width"]:
         x = x + self.attention(self.attention_norm(x), angles, keys)
         return x + self.mlp(self.mlp_norm(x))

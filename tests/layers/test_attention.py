@@ -21,6 +21,20 @@ def test_attention_is_the_formula():
     torch.testing.assert_close(layer(x, angles, keys), mixed @ layer.out.weight.T + layer.out.bias)
 
 
+def test_a_key_of_log_weight_log_two_counts_as_two_equal_keys():
+    torch.manual_seed(0)
+    layer = SelfAttention(width=12, heads=3).double()
+    x = torch.randn(2, 4, 12).double()
+    angles = rotary_angles(torch.tensor([0.0, 1.0, 2.0, 5.0]), 4)
+    twice = [0, 1, 1, 2, 3]
+    weight = torch.tensor([1.0, 2.0, 1.0, 1.0]).double().expand(2, 4).log()
+    torch.testing.assert_close(layer(x, angles, weight)[:, twice], layer(x[:, twice], angles[twice]))
+    # No weight at all is a mask.
+    keys = torch.tensor([[True, False, True, True]] * 2)
+    gone = torch.where(keys, 0.0, -torch.inf).double()
+    torch.testing.assert_close(layer(x, angles, gone), layer(x, angles, keys))
+
+
 def test_masked_tokens_do_not_reach_others_and_no_mask_equals_all_true():
     torch.manual_seed(0)
     block = TransformerBlock(width=16, heads=2).double().eval()

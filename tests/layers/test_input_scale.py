@@ -17,6 +17,28 @@ def test_moments_are_those_of_numpy_on_what_was_observed():
         np.testing.assert_allclose(variance[row], kept.var(1), rtol=1e-9)
 
 
+def test_weighted_moments_are_those_of_numpy_and_equal_weights_change_nothing():
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(3, 2, 11, generator=generator, dtype=torch.float64) + 1e4
+    observed = torch.rand(3, 11, generator=generator) < 0.6
+    observed[2] = False
+    weight = torch.rand(3, 11, generator=generator, dtype=torch.float64) * observed
+    mean, variance = observed_moments(torch.where(observed[:, None], values, torch.nan), observed, weight)
+    for row in range(2):
+        kept, own = values[row][:, observed[row]].numpy(), weight[row][observed[row]].numpy()
+        center = np.average(kept, axis=1, weights=own)
+        np.testing.assert_allclose(mean[row], center, rtol=1e-12)
+        np.testing.assert_allclose(
+            variance[row], np.average((kept - center[:, None]) ** 2, axis=1, weights=own), rtol=1e-9
+        )
+    assert not mean[2].any()
+    assert not variance[2].any()
+    for alike, plain in zip(
+        observed_moments(values, observed, 7.0 * observed.double()), observed_moments(values, observed), strict=True
+    ):
+        torch.testing.assert_close(alike, plain)
+
+
 def test_waveform_and_summary_by_hand():
     values = torch.tensor([[[1.0, 3.0, 99.0]]])
     observed = torch.tensor([[True, True, False]])
