@@ -4,6 +4,7 @@
 # Several settings at once are several jobs, each with its own run folder:
 #   for rate in 1e-3 2e-3; do sbatch ... scripts/launch_slurm.sh name=rate_$rate training.learning_rate=$rate; done
 # Two minutes before the time limit the run saves itself and the job queues again; it ends when the checkpoint is there.
+# The working folder must be one that all nodes see (the run folder and the shards lie in it), the shards made before.
 #SBATCH --job-name=hdt-fm
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=16

@@ -28,18 +28,23 @@ class Model(nn.Module):
         self.projection = projection
         self.heads = nn.ModuleDict(dict(heads))
 
-    def calibrate(self, batch: Batch) -> None:
-        """Tell the encoder what typical windows look like, once, before any weight learns."""
-        self.encoder.calibrate(batch)  # type: ignore[operator]
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What the model knows, in the order of its embeddings."""
+        return tuple(column.name for column in self.config.modalities)
 
-    def start(self, batch: Batch) -> None:
+    def calibrate(self, *batches: Batch) -> None:
+        """Tell the encoder what typical windows look like, once, before any weight learns; a batch a cohort."""
+        self.encoder.calibrate(*batches)  # type: ignore[operator]
+
+    def start(self, *batches: Batch) -> None:
         """Let the encoder start where a closed form ends: its first components, which the projection head reads
-        first, become what the modalities of these windows share.
+        first, become what the modalities of these windows share; a batch a cohort.
 
         Raises:
             ConfigError: If no two modalities are present together.
         """
-        self.encoder.start(batch, shared=self.projection.dim)  # type: ignore[operator]
+        self.encoder.start(*batches, shared=self.projection.dim)  # type: ignore[operator]
 
     def embed(self, batch: Batch) -> Embeddings:
         """Per-modality embeddings of a batch; zeros where a modality is absent."""

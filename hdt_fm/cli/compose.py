@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
@@ -88,11 +89,45 @@ def compose_config(verb: str, overrides: list[str]) -> Config:
     """Compose a verb's config.
 
     Raises:
-        ConfigError: If an override cannot be read, or names an unknown group, name or setting.
+        ConfigError: If an override cannot be read, has several values, or names an unknown group, name or setting.
     """
+    for override in overrides:
+        if len(values_of(override)) > 1:
+            raise ConfigError(
+                f"The override {override.split('=')[0]!r} has several values",
+                where=f"hdt-fm {verb}",
+                expected="one value, or --multirun to run each (pretrain and evaluate)",
+                fix="add --multirun; put a single value with a comma in quotes, or in [ ] where a list is meant",
+            )
     chosen, settings = _sorted_overrides(overrides)
     tree = _hydra(verb, chosen)
     return Config(_hydra(verb, [*chosen, *[_checked(override, tree) for override in settings]]), overrides)
+
+
+def values_of(override: str) -> list[str]:
+    """The override once for each value that Hydra's sweep syntax gives it (`a,b`, `range(0,3)`); else itself.
+
+    Raises:
+        ConfigError: If there is no end to its values, or they cannot be listed.
+    """
+    value = override.partition("=")[2]
+    if "," not in value and "(" not in value:
+        return [override]
+    try:
+        read = OverridesParser.create().parse_override(override)
+    except HydraException:
+        return [override]  # refused with the nearest words where it is composed
+    if not read.is_sweep_override():
+        return [override]
+    try:
+        return [f"{read.get_key_element()}={value}" for value in read.sweep_string_iterator()]
+    except (HydraException, AssertionError) as error:
+        raise ConfigError(
+            f"The values of {read.get_key_element()!r} cannot be listed",
+            where="overrides",
+            expected="a,b or range(start,stop)",
+            got=value,
+        ) from error
 
 
 def _sorted_overrides(overrides: list[str]) -> tuple[list[str], list[str]]:

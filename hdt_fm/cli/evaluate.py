@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hdt_fm.checkpoint import load
 from hdt_fm.cli.also import PROTOCOLS, Beside, check_also
+from hdt_fm.cli.cohorts import NOBODY, Cohorts
 from hdt_fm.cli.compose import Config
 from hdt_fm.cli.held_out import held_out_fold, people_of_checkpoint, pseudonyms
 from hdt_fm.cli.run import Run, peak_memory_gb, write_text
@@ -45,7 +46,6 @@ from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.result import Result, RunRecord
 
 CLOSED_FORM_START = "closed-form start"
-NOBODY = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def plan(config: Config) -> dict[str, Any]:
     check_also(protocol, folder)
     known = ~np.isnan(folder.labels[protocol.label])
     everyone = People(np.arange(len(folder.manifest.subjects)), NOBODY, NOBODY)
-    tried = trial(config, folder, everyone)
+    tried = trial(config, Cohorts.one(folder, everyone))
     everybody = len({row.group for row in folder.manifest.subjects})
     folds = (everybody if protocol.folds == "all" else protocol.folds) if protocol.people == "per_fold" else 1
     steps = protocol.scratch_steps + (config.section("training", TrainingSettings).steps if folds > 1 else 0)
@@ -185,14 +185,14 @@ def _task(
         "predictions": {"trained from scratch": scratch},
         "fold_tables": tables if len(tables) > 1 else None,
         "pretraining": Pretraining(tuple(evidence.pretrained_on)) if evidence.pretrained_on else None,
-        "personal": ("nothing", "own session", "own start"),
+        "personal": protocol.personal,
         "seed": seed,
         "draws": protocol.draws,
     }
     if protocol.kind == "classification":
         return classification(**shared)
     estimates = {"spectral peak": _estimate(folder, tables[0], protocol)} if protocol.estimate else {}
-    return regression(**{**shared, "personal": ("nothing",)}, estimates=estimates)
+    return regression(**shared, estimates=estimates)
 
 
 def _in_play(

@@ -40,6 +40,8 @@ def run(run: Run) -> RunRecord:
     _label(table, settings.label)
     checkpoint = Path(config.value("checkpoint"))
     encoder = load(checkpoint)
+    # A head reads all modalities of the model, those that this cohort lacks too.
+    table = table.over(encoder.modalities)
     _refuse_other_model(table, encoder_digest(encoder))
     saw = people_of_checkpoint(checkpoint)
     fold = held_out_fold(table, saw)

@@ -10,6 +10,8 @@ import hdt_fm
 from hdt_fm.schema.errors import HdtError, unknown_name
 
 EXIT_OK, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
+# Verbs that --multirun goes with.
+SWEPT = ("pretrain", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ OPTIONS = """Options (before or after the overrides):
   --cfg job        print the composed config and stop
   --dry-run        compose, check the data, build everything, run one batch, estimate time and memory
   --json           print the run's result.json at the end, and nothing else on standard output
+  --multirun       pretrain, evaluate: a run for each combination of overrides with several values (loss=a,b seed=0,1),
+                   one after another, each in its own folder under ROOT/sweep
   --version        print the version
 
 Overrides are Hydra's: key=value, group=name (e.g. experiment=stress_predict encoder=resnet training.steps=500).
@@ -67,6 +71,7 @@ class Options:
     show_config: bool = False
     dry_run: bool = False
     json: bool = False
+    multirun: bool = False
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,6 +118,8 @@ def _split(arguments: list[str]) -> tuple[Options, list[str]]:
             flags["dry_run"] = True
         elif word == "--json":
             flags["json"] = True
+        elif word in ("-m", "--multirun"):
+            flags["multirun"] = True
         elif word in ("--cfg", "-c", "--cfg=job"):
             what = "job" if word == "--cfg=job" else next(words, None)
             if what != "job":
@@ -122,7 +129,7 @@ def _split(arguments: list[str]) -> tuple[Options, list[str]]:
             target = word.removeprefix("--to").lstrip("=") or next(words, "")
             overrides.append(f"to={target}")
         elif word.startswith("-"):
-            raise unknown_name("option", word, ["--help", "--cfg", "--dry-run", "--json", "--to"])
+            raise unknown_name("option", word, ["--help", "--cfg", "--dry-run", "--json", "--multirun", "--to"])
         else:
             overrides.append(word)
     return Options(**flags), overrides

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from hdt_fm.checkpoint import model_digest
+from hdt_fm.cli.cohorts import Cohorts
 from hdt_fm.cli.compose import Config
 from hdt_fm.cli.held_out import PARTS, PEOPLE_NAME
 from hdt_fm.cli.run import Run, peak_memory_gb, write_text
 from hdt_fm.cli.settings import TrainingSettings
 from hdt_fm.cli.trial import trial
-from hdt_fm.cli.workflow import open_shards, people_of, prepare_machine, train_encoder
+from hdt_fm.cli.workflow import open_cohorts, prepare_machine, train_over
 from hdt_fm.schema.result import RunRecord
 
 
@@ -18,11 +19,10 @@ def run(run: Run) -> RunRecord:
     """Pretrain to the last step and leave the checkpoint folder."""
     config = run.config
     prepare_machine(config)
-    folder = open_shards(config)
-    people = people_of(config, folder)
+    cohorts = open_cohorts(config)
     # Whom the encoder sees is written before it sees anyone: evaluation refuses an encoder without this list.
-    write_people(run.folder, folder, people)
-    model, outcome = train_encoder(config, folder, people, run.folder, progress=run.progress("pretrain"), say=run.say)
+    write_people(run.folder, cohorts)
+    model, outcome = train_over(config, cohorts, run.folder, progress=run.progress("pretrain"), say=run.say)
     outputs = {"metrics": run.folder / "metrics.csv"}
     if outcome.checkpoint:
         outputs["checkpoint"] = outcome.checkpoint
@@ -33,7 +33,8 @@ def run(run: Run) -> RunRecord:
         else (f"hdt-fm pretrain {config.chosen}",),
         summary={
             "steps": outcome.steps,
-            "people in training": len(people.train),
+            **({"cohorts": _in_words(cohorts)} if len(cohorts.folders) > 1 else {}),
+            "people in training": sum(len(people.train) for people in cohorts.people.values()),
             "parameters": sum(weight.numel() for weight in model.parameters()),
             "windows/s": round(outcome.windows / outcome.seconds, 1) if outcome.seconds else None,
             **{name: round(value, 4) for name, value in outcome.metrics.items() if name in ("train/loss", "val/loss")},
@@ -42,16 +43,19 @@ def run(run: Run) -> RunRecord:
         },
         provenance={
             "config": config.digest("encoder", "projection", "loss", "training", "split"),
-            "shards": folder.digest,
+            "shards": cohorts.digest,
             "model": model_digest(model),
         },
     )
 
 
-def write_people(folder: Path, shards: Any, people: Any) -> None:
+def write_people(folder: Path, cohorts: Cohorts) -> None:
     """Pseudonyms by part; stays in the run folder and is never published."""
-    subjects = shards.manifest.subjects
-    parts = {name: [subjects[row].subject for row in getattr(people, name)] for name in PARTS}
+    parts: dict[str, list[str]] = {name: [] for name in PARTS}
+    for cohort, people in cohorts.people.items():
+        subjects = cohorts.folders[cohort].manifest.subjects
+        for name in PARTS:
+            parts[name] += [subjects[row].subject for row in getattr(people, name)]
     write_text(folder / PEOPLE_NAME, json.dumps(parts, indent=1) + "\n")
 
 
@@ -59,11 +63,13 @@ def plan(config: Config) -> dict[str, Any]:
     """Build everything, run a few steps, and say what the whole would take."""
     prepare_machine(config)
     training = config.section("training", TrainingSettings)
-    folder = open_shards(config)
-    people = people_of(config, folder)
-    tried = trial(config, folder, people)
+    cohorts = open_cohorts(config)
+    tried = trial(config, cohorts)
     return {
-        "people (train, validation, test)": f"{len(people.train)}, {len(people.validation)}, {len(people.test)}",
+        **({"cohorts": _in_words(cohorts)} if len(cohorts.folders) > 1 else {}),
+        "people (train, validation, test)": ", ".join(
+            str(sum(len(getattr(people, name)) for people in cohorts.people.values())) for name in PARTS
+        ),
         "training windows": tried.windows,
         "parameters": tried.parameters,
         "loss of the first batches": round(tried.loss, 4),
@@ -72,3 +78,8 @@ def plan(config: Config) -> dict[str, Any]:
         "peak memory GB": peak_memory_gb(),
         "passes over the data": round(training.steps * training.batch_size / max(tried.windows, 1), 1),
     }
+
+
+def _in_words(cohorts: Cohorts) -> str:
+    """Each cohort with its share of the batches."""
+    return ", ".join(f"{name} {share:.0%}" for name, share in cohorts.shares.items())

@@ -1,5 +1,6 @@
 """Runs one configured verb: compose, check, call, and leave `config.yaml` and `result.json` behind."""
 
+import errno
 import json
 import os
 import platform
@@ -15,7 +16,10 @@ import hdt_fm
 from hdt_fm.cli.compose import Config, compose_config
 from hdt_fm.cli.main import EXIT_INTERRUPTED, EXIT_OK, Options
 from hdt_fm.cli.progress import Report, reporter
+from hdt_fm.schema.errors import HdtError
 from hdt_fm.schema.result import Result, RunRecord
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass
@@ -29,11 +33,12 @@ class Run:
 
     def progress(self, what: str) -> Report:
         """A progress reporter for one task of this verb."""
-        return reporter(what)
+        return reporter(what) if leads() else _silent
 
     def say(self, line: str) -> None:
         """One plain line for the user."""
-        print(line, file=sys.stderr, flush=True)
+        if leads():
+            print(line, file=sys.stderr, flush=True)
 
     def finish(
         self,
@@ -61,6 +66,8 @@ class Run:
 
 def run_verb(name: str, options: Options, overrides: list[str]) -> int:
     """Run a verb from the command line."""
+    if options.multirun:
+        return import_module("hdt_fm.cli.sweep").run_sweep(name, options, overrides)
     config = compose_config(name, overrides)
     if options.show_config:
         print(config.yaml(), end="")
@@ -71,20 +78,51 @@ def run_verb(name: str, options: Options, overrides: list[str]) -> int:
         print(json.dumps(plan) if options.json else "\n".join(f"{key:<28} {value}" for key, value in plan.items()))
         return EXIT_OK
     record = call(name, config)
-    print(record.model_dump_json(indent=1) if options.json else ending(record, _folder(name, config)))
+    if leads():
+        print(record.model_dump_json(indent=1) if options.json else ending(record, _folder(name, config)))
     return EXIT_INTERRUPTED if record.summary.get("stopped by") else EXIT_OK
 
 
 def call(name: str, config: Config) -> RunRecord:
-    """Run a verb on a composed config, in its own run folder (scripts and `demo` use this)."""
+    """Run a verb on a composed config, in its own run folder (scripts and `demo` use this).
+
+    Raises:
+        HdtError: If the disk is full, and whatever the verb raises.
+    """
     folder = _folder(name, config)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "config.yaml", config.yaml())
-    return import_module(f"hdt_fm.cli.{name}").run(Run(name, config, folder))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "config.yaml", config.yaml())
+        return import_module(f"hdt_fm.cli.{name}").run(Run(name, config, folder))
+    except HdtError:
+        raise
+    except Exception as error:
+        if not _disk_is_full(error):
+            raise
+        raise HdtError(
+            "The disk is full", where=str(folder), fix="make room, then run the same command again"
+        ) from error
+
+
+def _disk_is_full(error: Exception) -> bool:
+    # Libraries below Python, such as safetensors, have errors of their own and only quote the system's words.
+    words = [os.strerror(number) for number in FULL]
+    return getattr(error, "errno", None) in FULL or any(word in str(error) for word in words)
+
+
+def _silent(done: int, total: int, note: str = "") -> None:
+    """The progress of a process that does not speak."""
+
+
+def leads() -> bool:
+    """Whether this process speaks and writes: the only one, or the first of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole file or nothing."""
+    """Write a whole file or nothing; of several processes, only the first one does."""
+    if not leads():
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text)
     os.replace(temporary, path)

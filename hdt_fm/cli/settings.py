@@ -49,11 +49,14 @@ class TrainingSettings(Plain):
     checkpoint_every: int = Field(ge=1)
     val_every: int = Field(ge=1)
     people_per_pool: int | None = Field(ge=1)
+    cohort_alpha: float = Field(default=0.5, ge=0, le=1)
     modality_dropout: float = Field(ge=0, lt=1)
     hide: HideSettings
     augment: AugmentSettings
     start: Literal["closed_form", "random"]
     resume: str
+    piece: int | None = Field(default=None, ge=1)
+    fused: bool = False
 
 
 class LoggerSettings(Plain):
@@ -76,6 +79,8 @@ class Estimate(Plain):
 
 Also = Literal["missing_modalities", "own_baseline", "few_shot", "zero_shot", "personalisation", "subgroups"]
 
+Knows = Literal["nothing", "recent", "own session", "own start"]
+
 
 class ProtocolSettings(Plain):
     kind: Literal["classification", "regression"]
@@ -85,6 +90,7 @@ class ProtocolSettings(Plain):
     draws: int = Field(ge=10)
     scratch_steps: int = Field(ge=1)
     max_pool: int = Field(ge=2)
+    personal: tuple[Knows, ...] = ("nothing",)
     only: str | tuple[str, ...] | None = None
     estimate: Estimate | None = None
     also: tuple[Also, ...] = ()

@@ -1,14 +1,15 @@
 """What `--dry-run` runs: everything built, a few training steps on one batch, their time and memory."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from hdt_fm.cli.cohorts import Cohorts
 from hdt_fm.cli.compose import Config
 from hdt_fm.cli.settings import TrainingSettings
-from hdt_fm.cli.workflow import People, changes, device_of, new_loss, new_model, typical_of
-from hdt_fm.data.datamodule import ShardDataModule
-from hdt_fm.data.shards import ShardFolder
+from hdt_fm.cli.workflow import TYPICAL_WINDOWS, changes, device_of, model_over, new_loss, refuse_shaped
+from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.protocols import Encoded
+from hdt_fm.training.caching import encode_in_pieces
 
 STEPS = 3
 
@@ -23,28 +24,33 @@ class Trial:
     windows: int
 
 
-def trial(config: Config, folder: ShardFolder, people: People) -> Trial:
+def trial(config: Config, cohorts: Cohorts) -> Trial:
     """Train a fresh model for a few steps without an optimizer, and keep nothing."""
     training = config.section("training", TrainingSettings)
-    model = new_model(config, folder, people.train)
-    loss = new_loss(config, model, lambda: typical_of(config, folder, people.train)).to(device_of(config))
+    seed = int(config.value("seed"))
+    model = model_over(config, cohorts)
+    loss = new_loss(config, model, lambda: cohorts.typical(TYPICAL_WINDOWS, seed, each=True)[0]).to(device_of(config))
+    refuse_shaped(loss, cohorts)
     model = model.to(device_of(config))
-    data = ShardDataModule(
-        folder=folder,
-        train_subjects=people.train,
-        batch_size=training.batch_size,
-        people_per_pool=training.people_per_pool,
-        seed=int(config.value("seed")),
-    )
+    data = cohorts.data(batch_size=training.batch_size, people_per_pool=training.people_per_pool, seed=seed)
     stream, (augment, drop) = data.train_dataloader(), changes(config)
+    learned = tuple(model.parameters())
+
+    def encode(seen: Batch) -> Encoded:
+        embeddings = model.embed(seen)
+        return Encoded(embeddings, model.project(embeddings), seen, seen)
+
     times = []
     for step in range(STEPS):
         start = time.monotonic()
         whole = augment(stream.batch(step).to(device_of(config)), step)
         seen = drop(whole, step)
-        embeddings = model.embed(seen)
-        report = loss(Encoded(embeddings, model.project(embeddings), seen, whole))
+        if training.piece is None:
+            encoded = encode(seen)
+        else:
+            encoded = encode_in_pieces(encode, seen, piece=training.piece, parameters=learned)
+        report = loss(replace(encoded, whole=whole))
         report.value.backward()
         times.append(time.monotonic() - start)
     size = sum(weight.numel() for weight in model.parameters())
-    return Trial(min(times), report.value.item(), size, len(data.train_positions))
+    return Trial(min(times), report.value.item(), size, data.train_windows)

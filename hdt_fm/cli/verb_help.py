@@ -1,7 +1,11 @@
 """`hdt-fm VERB --help`, read from the config files themselves, without Hydra."""
 
 from hdt_fm.cli.config_files import config_root, group_names, groups
-from hdt_fm.cli.main import VERBS
+from hdt_fm.cli.main import SWEPT, VERBS
+
+SEVERAL = (
+    "One run for each combination, one after another: `hdt-fm {} --multirun loss=info_nce,sigmoid_pairs seed=0,1`."
+)
 
 
 def verb_help(name: str) -> str:
@@ -22,6 +26,7 @@ def verb_help(name: str) -> str:
             "",
             "Settings of cohort, encoder, projection, loss and head are the arguments of the part they name.",
             "`--cfg job` prints the composed whole; `--dry-run` tries it on one batch.",
+            *([SEVERAL.format(name)] if name in SWEPT else []),
         ]
     )
 

@@ -1,7 +1,8 @@
 """What several verbs need: the parts a config names, built and joined. Rooms get plain arguments from here."""
 
+import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hdt_fm.checkpoint import Model, build_model, model_digest
+from hdt_fm.cli.cohorts import NOBODY, Cohorts, People, Rows, joined
 from hdt_fm.cli.compose import Config
 from hdt_fm.cli.progress import Report
 from hdt_fm.cli.settings import EmbedSettings, LoggerSettings, SplitSettings, TrainingSettings
-from hdt_fm.data.datamodule import ShardDataModule
 from hdt_fm.data.embeddings import compute_embeddings
 from hdt_fm.data.masking import drop_modalities, hide_stretches
-from hdt_fm.data.normalize import input_statistics, typical_windows
+from hdt_fm.data.normalize import typical_windows
 from hdt_fm.data.selection import subject_split
 from hdt_fm.data.shards import ShardFolder
 from hdt_fm.data.stream import OrderedBatches
@@ -30,25 +31,17 @@ from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.manifest import ModelConfig, Part, Preprocess
 from hdt_fm.schema.modalities import modality
 from hdt_fm.schema.protocols import Scaled, Shaped
+from hdt_fm.training.distributed import launched
 from hdt_fm.training.pretrain import Change, PretrainOutcome, pretrain
 
 # Training settings that are not of the optimisation.
-OF_THE_STREAM = ("batch_size", "people_per_pool", "modality_dropout", "hide", "augment")
+OF_THE_STREAM = ("batch_size", "people_per_pool", "cohort_alpha", "modality_dropout", "hide", "augment")
+# Windows of each cohort that are shown to encoders and losses.
+TYPICAL_WINDOWS = 512
 # Windows that a closed form is fitted on: several times the features of any encoder here.
 START_WINDOWS = 2000
 # Names the draws of hidden stretches. The views' third word is a modality's number, which stays far below.
 STRETCHES = 1_000_003
-
-Rows = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class People:
-    """Rows of the manifest's subject table: who trains, who monitors, who is kept for the test."""
-
-    train: Rows
-    validation: Rows
-    test: Rows
 
 
 def prepare_machine(config: Config) -> None:
@@ -78,12 +71,24 @@ def open_shards(config: Config) -> ShardFolder:
     return ShardFolder.open(Path(config.value("shards")))
 
 
+def open_cohorts(config: Config) -> Cohorts:
+    """The shard folders that `cohorts` lists, each split by person; the run's own where it lists none."""
+    paths = config.value("cohorts")
+    if paths is None:
+        folder = open_shards(config)
+        return Cohorts.one(folder, people_of(config, folder))
+    if not isinstance(paths, list):
+        raise ConfigError("`cohorts` must be a list", where="cohorts", got=str(paths), fix=f"cohorts=[{paths}]")
+    folders = [ShardFolder.open(Path(path)) for path in paths]
+    alpha = config.section("training", TrainingSettings).cohort_alpha
+    return joined(folders, [people_of(config, folder) for folder in folders], alpha)
+
+
 def people_of(config: Config, folder: ShardFolder) -> People:
     """The split by person that the config and its seed fix."""
     fractions = config.section("split", SplitSettings).fractions
     parts = subject_split(folder.manifest, fractions=fractions, seed=int(config.value("seed")))
-    nobody = np.zeros(0, dtype=np.int64)
-    return People(parts["train"], parts.get("validation", nobody), parts.get("test", nobody))
+    return People(parts["train"], parts.get("validation", NOBODY), parts.get("test", NOBODY))
 
 
 def preprocess_of(folder: ShardFolder) -> Preprocess:
@@ -92,28 +97,45 @@ def preprocess_of(folder: ShardFolder) -> Preprocess:
 
 
 def new_model(config: Config, folder: ShardFolder, train: Rows, *, seed: int | None = None) -> Model:
+    """`model_over` one cohort."""
+    return model_over(config, Cohorts.one(folder, People(train, NOBODY, NOBODY)), seed=seed)
+
+
+def model_over(config: Config, cohorts: Cohorts, *, seed: int | None = None) -> Model:
     """A model with fresh weights whose input scales come from the training people only."""
     encoder, projection = config.part("encoder"), config.part("projection")
     args = dict(encoder.args)
     per_modality = args.pop("per_modality", {})
     own_seed = int(config.value("seed"))
-    of_these = {word for name in folder.modalities for word in (name, modality(name).kind)}
+    of_these = {word for column in cohorts.columns for word in (column.name, modality(column.name).kind)}
     plain = ModelConfig(
-        modalities=folder.header.modalities,
+        modalities=cohorts.columns,
         encoder=Part(name=encoder.name, args=args),
         per_modality={name: value for name, value in per_modality.items() if name in of_these},
         projection=projection,
-        statistics=input_statistics(folder, train, seed=own_seed),
-        window_s=folder.header.window_s,
+        statistics=cohorts.statistics(own_seed),
+        window_s=cohorts.first.header.window_s,
     )
     model = build_model(plain, seed=own_seed if seed is None else seed)
-    model.calibrate(typical_of(config, folder, train))
+    model.calibrate(*cohorts.typical(TYPICAL_WINDOWS, own_seed, each=True))
     return model
 
 
 def typical_of(config: Config, folder: ShardFolder, train: Rows) -> Batch:
     """Windows of the training people, for what a model or a loss must know of typical windows."""
-    return typical_windows(folder, train, seed=int(config.value("seed")))
+    return typical_windows(folder, train, TYPICAL_WINDOWS, seed=int(config.value("seed")))
+
+
+def refuse_shaped(loss: nn.Module, cohorts: Cohorts) -> None:
+    """Refuse a loss with a decoder over several cohorts: it is made for windows of one rate and length."""
+    if isinstance(loss, Shaped) and len(cohorts.folders) > 1:
+        raise ConfigError(
+            "This loss cannot be trained over several cohorts",
+            where="loss.name",
+            expected="a contrast alone, such as info_nce",
+            got=f"{type(loss).__name__}, which tells patches of windows of one rate and length",
+            fix="loss=info_nce, or pretrain on one cohort (cohorts=null shards=FOLDER)",
+        )
 
 
 def new_loss(config: Config, model: Model | None = None, typical: Callable[[], Batch] | None = None) -> nn.Module:
@@ -153,45 +175,53 @@ def _generator(*place: int) -> torch.Generator:
 
 
 def start_of(config: Config, model: Model, folder: ShardFolder, train: Rows) -> Callable[[], None] | None:
+    """`start_over` one cohort."""
+    return start_over(config, model, Cohorts.one(folder, People(train, NOBODY, NOBODY)))
+
+
+def start_over(config: Config, model: Model, cohorts: Cohorts) -> Callable[[], None] | None:
     """What a fresh pretraining begins with, when the config asks for it."""
     if config.section("training", TrainingSettings).start == "random":
         return None
     seed = int(config.value("seed"))
-    return lambda: model.start(typical_windows(folder, train, max_windows=START_WINDOWS, seed=seed))
+    return lambda: model.start(*cohorts.typical(START_WINDOWS, seed))
 
 
 def train_encoder(
     config: Config, folder: ShardFolder, people: People, run_dir: Path, *, progress: Report, say: Any
 ) -> tuple[Model, PretrainOutcome]:
-    """Pretrain on some people of a folder, or go on with it; the model ends in `run_dir/checkpoint`."""
+    """`train_over` some people of one cohort."""
+    return train_over(config, Cohorts.one(folder, people), run_dir, progress=progress, say=say)
+
+
+def train_over(
+    config: Config, cohorts: Cohorts, run_dir: Path, *, progress: Report, say: Any
+) -> tuple[Model, PretrainOutcome]:
+    """Pretrain on the training people of the cohorts, or go on with it; the model ends in `run_dir/checkpoint`."""
     training = config.section("training", TrainingSettings)
     logger = config.section("logger", LoggerSettings)
-    model = new_model(config, folder, people.train)
+    seed = int(config.value("seed"))
+    model = model_over(config, cohorts)
     augment, drop = changes(config)
-    loss = new_loss(config, model, lambda: typical_of(config, folder, people.train))
+    loss = new_loss(config, model, lambda: cohorts.typical(TYPICAL_WINDOWS, seed, each=True)[0])
+    refuse_shaped(loss, cohorts)
     outcome = pretrain(
         model=model,
         loss=loss,
-        datamodule=ShardDataModule(
-            folder=folder,
-            train_subjects=people.train,
-            val_subjects=people.validation,
-            batch_size=training.batch_size,
-            people_per_pool=training.people_per_pool,
-            seed=int(config.value("seed")),
-        ),
-        preprocess=preprocess_of(folder),
+        datamodule=cohorts.data(batch_size=training.batch_size, people_per_pool=training.people_per_pool, seed=seed),
+        preprocess=cohorts.preprocess(),
         run_dir=run_dir,
-        val_every=training.val_every if len(people.validation) else 0,
+        val_every=training.val_every if cohorts.watched else 0,
         augment=augment,
         drop=drop,
         # A loss with a decoder tells again what was hidden; without anything hidden it could not be judged.
         val_drop=drop if isinstance(loss, Shaped) else None,
-        begin=start_of(config, model, folder, people.train),
+        begin=start_over(config, model, cohorts),
         accelerator="gpu" if device_of(config) == "cuda" else "cpu",
+        **asdict(launched(os.environ)),
         progress=progress,
         say=say,
-        seed=int(config.value("seed")),
+        seed=seed,
         **training.model_dump(exclude={*OF_THE_STREAM, "val_every", "start"}),
         **logger.model_dump(),
     )
@@ -203,7 +233,13 @@ def embed(config: Config, model: Model, folder: ShardFolder, progress: Report | 
     device = device_of(config)
     size = config.section("embed", EmbedSettings).batch_size
     return compute_embeddings(
-        model.to(device), folder, model_digest=encoder_digest(model), batch_size=size, device=device, progress=progress
+        model.to(device),
+        folder,
+        model_digest=encoder_digest(model),
+        modalities=model.modalities,
+        batch_size=size,
+        device=device,
+        progress=progress,
     )
 
 

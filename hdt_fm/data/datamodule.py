@@ -1,5 +1,6 @@
-"""A shard folder as Lightning wants it."""
+"""A shard folder, or several, as Lightning wants them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +8,13 @@ from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule, Trainer
 from pytorch_lightning.loops.progress import _ProcessedTracker
 
+from hdt_fm.data.mixture import CohortMixture, InTurn
 from hdt_fm.data.selection import positions_of
 from hdt_fm.data.shards import ShardFolder, Verify
 from hdt_fm.data.stream import OrderedBatches, WindowStream
 from hdt_fm.schema.errors import LeakError
 
-__all__ = ["OrderedBatches", "ShardDataModule", "WindowStream"]
+__all__ = ["MixtureDataModule", "OrderedBatches", "ShardDataModule", "WindowStream"]
 
 
 class ShardDataModule(LightningDataModule):
@@ -61,22 +63,31 @@ class ShardDataModule(LightningDataModule):
         self._validation = OrderedBatches(self.folder, val_positions, batch_size=val_batch_size or batch_size)
 
     @property
+    def train_windows(self) -> int:
+        """Windows to train on."""
+        return len(self.train_positions)
+
+    @property
     def batches_per_epoch(self) -> float:
         """Training batches that make one pass over the data."""
         return len(self.train_positions) / self.batch_size
 
-    def train_dataloader(self) -> WindowStream:
-        trainer = self.trainer
-        stream = WindowStream(
+    def stream(self, rank: int, world: int) -> WindowStream:
+        """The training stream of one process."""
+        return WindowStream(
             self.folder,
             self.train_positions,
             batch_size=self.batch_size,
             seed=self.seed,
             pool_blocks=self.pool_blocks,
             people_per_pool=self.people_per_pool,
-            rank=trainer.global_rank if trainer else 0,
-            world=trainer.world_size if trainer else 1,
+            rank=rank,
+            world=world,
         )
+
+    def train_dataloader(self) -> WindowStream:
+        trainer = self.trainer
+        stream = self.stream(trainer.global_rank, trainer.world_size) if trainer else self.stream(0, 1)
         if trainer:
             stream.follow(lambda: _finished_batches(trainer))
         return stream
@@ -93,6 +104,42 @@ class ShardDataModule(LightningDataModule):
                 expected="disjoint groups",
                 fix="make both parts with subject_split or fold_subjects",
             )
+
+
+class MixtureDataModule(LightningDataModule):
+    """Several cohorts in one run: training batches of one cohort each, validation of one cohort after the other.
+
+    Args:
+        cohorts: Each cohort's own data, by name, with the same batch size.
+        modalities: Columns of every batch, those of the model.
+        alpha, seed: As for `CohortMixture`.
+    """
+
+    def __init__(
+        self, cohorts: Mapping[str, ShardDataModule], *, modalities: tuple[str, ...], alpha: float, seed: int
+    ) -> None:
+        super().__init__()
+        self.cohorts, self.modalities, self.alpha, self.seed = dict(cohorts), modalities, alpha, seed
+        fixed = {name: one.val_dataloader() for name, one in self.cohorts.items()}
+        kept = {name: batches for name, batches in fixed.items() if isinstance(batches, OrderedBatches)}
+        self._validation = InTurn(kept, modalities=modalities)
+
+    @property
+    def train_windows(self) -> int:
+        """Training windows of all cohorts."""
+        return sum(len(one.train_positions) for one in self.cohorts.values())
+
+    def train_dataloader(self) -> CohortMixture:
+        trainer = self.trainer
+        rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        streams = {name: one.stream(rank, world) for name, one in self.cohorts.items()}
+        mixture = CohortMixture(streams, modalities=self.modalities, alpha=self.alpha, seed=self.seed)
+        if trainer:
+            mixture.follow(lambda: _finished_batches(trainer))
+        return mixture
+
+    def val_dataloader(self) -> InTurn | list[InTurn]:
+        return self._validation if len(self._validation) else []
 
 
 def _finished_batches(trainer: Trainer) -> int:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ def compute_embeddings(
     folder: ShardFolder,
     *,
     model_digest: str,
+    modalities: Sequence[str] | None = None,
     batch_size: int = 256,
     device: torch.device | str = "cpu",
     progress: Callable[[int, int, str], None] | None = None,
@@ -42,11 +43,15 @@ def compute_embeddings(
         model: A module with `embed(batch)` and `project(embeddings)`, each giving `Embeddings`. It is put into
             evaluation mode and back.
         model_digest: What names the model in the table (`hdt_fm.checkpoint.model_digest`, without its heads).
+        modalities: The model's, in the order of its embeddings; None where they are the folder's.
         progress: Called with (done, total, what).
 
     Returns:
-        The table, sorted by (subject, time).
+        The table, sorted by (subject, time), of the folder's modalities that the model knows.
     """
+    known = tuple(modalities or folder.modalities)
+    shared = tuple(name for name in folder.modalities if name in known)
+    columns = [known.index(name) for name in shared]
     was_training = model.training
     model.eval()
     parts: dict[str, list[NDArray]] = {"embeddings": [], "projections": [], "present": []}
@@ -54,9 +59,9 @@ def compute_embeddings(
     for number, batch in enumerate(batches):
         embedded: Embeddings = model.embed(batch.to(device))
         projected: Embeddings = model.project(embedded)
-        parts["embeddings"].append(embedded.values.float().cpu().numpy())
-        parts["projections"].append(projected.values.float().cpu().numpy())
-        parts["present"].append(embedded.present.cpu().numpy())
+        parts["embeddings"].append(embedded.values[:, columns].float().cpu().numpy())
+        parts["projections"].append(projected.values[:, columns].float().cpu().numpy())
+        parts["present"].append(embedded.present[:, columns].cpu().numpy())
         if progress:
             progress(number + 1, len(batches), "embed")
     model.train(was_training)
@@ -66,7 +71,7 @@ def compute_embeddings(
     groups = [row.group for row in folder.manifest.subjects]
     numbers = {group: number for number, group in enumerate(sorted(set(groups)))}
     return EmbeddingTable(
-        modalities=folder.modalities,
+        modalities=shared,
         embeddings=arrays["embeddings"],
         projections=arrays["projections"],
         present=arrays["present"],

@@ -1,5 +1,7 @@
 """Where a modality's values lie and how far they spread, from given people only."""
 
+from collections.abc import Iterable, Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,11 +32,26 @@ def input_statistics(
     Raises:
         SplitError: If these people have no window.
     """
-    positions = _some(folder, subject_rows, max_windows, seed)
-    center = _median_over_windows(folder, positions, dict.fromkeys(folder.modalities, 0.0), distance=False)
-    spread = _median_over_windows(
-        folder, positions, {name: value or 0.0 for name, value in center.items()}, distance=True
-    )
+    return joint_statistics([(folder, subject_rows, max_windows)], seed)
+
+
+def joint_statistics(
+    parts: Sequence[tuple[ShardFolder, NDArray[np.integer], int]], seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """`input_statistics` over several cohorts: the same medians, over the windows that are drawn of each.
+
+    So a modality's numbers are those of the cohorts that have it, weighted by the windows drawn.
+
+    Args:
+        parts: Of each cohort the folder, the people to learn from, and at most how many of their windows.
+
+    Raises:
+        SplitError: If the people of a cohort have no window.
+    """
+    drawn = [(folder, _some(folder, rows, count, seed)) for folder, rows, count in parts]
+    names = list(dict.fromkeys(name for folder, _ in drawn for name in folder.modalities))
+    center = _median_over_windows(drawn, dict.fromkeys(names, 0.0), distance=False)
+    spread = _median_over_windows(drawn, {name: value or 0.0 for name, value in center.items()}, distance=True)
     return {
         name: (0.0, 1.0) if value is None else (value, MAD_TO_SD * (spread[name] or 0.0) or 1.0)
         for name, value in center.items()
@@ -59,12 +76,17 @@ def _some(folder: ShardFolder, subject_rows: NDArray[np.integer], count: int, se
     return np.sort(positions[keyed_permutation(len(positions), seed)[:count]])
 
 
+def _gathered(drawn: Sequence[tuple[ShardFolder, NDArray[np.int64]]]) -> Iterable[Batch]:
+    for folder, positions in drawn:
+        for start in range(0, len(positions), GATHER):
+            yield folder.gather(positions[start : start + GATHER])
+
+
 def _median_over_windows(
-    folder: ShardFolder, positions: NDArray[np.int64], center: dict[str, float], *, distance: bool
+    drawn: Sequence[tuple[ShardFolder, NDArray[np.int64]]], center: Mapping[str, float], *, distance: bool
 ) -> dict[str, float | None]:
-    found: dict[str, list[float]] = {name: [] for name in folder.modalities}
-    for start in range(0, len(positions), GATHER):
-        batch = folder.gather(positions[start : start + GATHER])
+    found: dict[str, list[float]] = {name: [] for name in center}
+    for batch in _gathered(drawn):
         for name, signal in batch.signals.items():
             values = signal.values.numpy() - center[name]
             for row in np.flatnonzero(batch.column(name).numpy()):

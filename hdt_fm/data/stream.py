@@ -1,6 +1,6 @@
 """The endless, resumable stream of training batches."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -62,18 +62,16 @@ class WindowStream(IterableDataset[Batch]):
         self.folder, self.batch_size, self.batches = folder, batch_size, batches
         self._slice = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
         self._windows = f"{xxhash.xxh3_64_intdigest(np.packbits(chosen).tobytes()):016x}"
-        self._finished: Callable[[], int] | None = None
-        self._start = self._given = self._base = 0
+        self._place = Place()
 
     def follow(self, finished: Callable[[], int]) -> None:
         """Count consumption by a rising counter of finished steps, e.g. a trainer's: it may prefetch."""
-        self._start, self._given, self._finished = self.global_batch, 0, finished
-        self._base = finished()
+        self._place.follow(finished)
 
     @property
     def global_batch(self) -> int:
         """Number of the next batch that nobody has finished."""
-        return self._start + (self._given if self._finished is None else self._finished() - self._base)
+        return self._place.number
 
     def batch(self, number: int) -> Batch:
         """Batch `number` (this process's slice of it), wherever the stream stands."""
@@ -81,19 +79,12 @@ class WindowStream(IterableDataset[Batch]):
         return self.folder.gather(positions[self._slice])
 
     def __iter__(self) -> Iterator[Batch]:
-        self._start, self._given = self.global_batch, 0
-        self._base = self._finished() if self._finished else 0
-        number = self._start
-        while self.batches is None or number < self.batches:
-            batch = self.batch(number)
-            number += 1
-            self._given += 1
-            yield batch
+        return self._place.walk(self.batch, self.batches)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers and text: where the stream stands and what it draws from."""
         place = self.global_batch * self.batch_size
-        return self._identity() | {
+        return self.identity() | {
             "epoch": place // len(self.order),
             "position": place % len(self.order),
             "global_batch": self.global_batch,
@@ -105,19 +96,11 @@ class WindowStream(IterableDataset[Batch]):
         Raises:
             CheckpointError: If the state is of another data set, choice of windows, seed or batch size.
         """
-        for name, mine in self._identity().items():
-            if state.get(name) != mine:
-                raise CheckpointError(
-                    f"The checkpoint's stream does not fit: {name} differs",
-                    where="training data",
-                    expected=str(state.get(name)),
-                    got=str(mine),
-                    fix="resume with the data, split, seed and batch_size that the run began with, or start a new run",
-                )
-        self._start, self._given = int(state["global_batch"]), 0
-        self._base = self._finished() if self._finished else 0
+        refuse_other(state, self.identity())
+        self._place.go_to(int(state["global_batch"]))
 
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
+        """What two streams with the same batches have in common, as plain numbers and text."""
         return {
             "manifest": self.folder.digest,
             "windows": self._windows,
@@ -126,6 +109,56 @@ class WindowStream(IterableDataset[Batch]):
             "people_per_pool": self.people_per_pool or 0,
             "batch_size": self.batch_size,
         }
+
+
+class Place:
+    """Where an endless stream stands: by its own count of what was handed out, or by what someone has finished."""
+
+    def __init__(self) -> None:
+        self._finished: Callable[[], int] | None = None
+        self._start = self._given = self._base = 0
+
+    @property
+    def number(self) -> int:
+        """Number of the next batch that nobody has finished."""
+        return self._start + (self._given if self._finished is None else self._finished() - self._base)
+
+    def follow(self, finished: Callable[[], int]) -> None:
+        """From here on `finished`, a counter that rises, says how many batches are done."""
+        here, self._finished = self.number, finished
+        self.go_to(here)
+
+    def go_to(self, number: int) -> None:
+        """Stand at a batch."""
+        self._start, self._given = number, 0
+        self._base = self._finished() if self._finished else 0
+
+    def walk(self, batch: Callable[[int], Batch], until: int | None) -> Iterator[Batch]:
+        """Hand out batches from where the stream stands."""
+        self.go_to(self.number)
+        number = self._start
+        while until is None or number < until:
+            made = batch(number)
+            number += 1
+            self._given += 1
+            yield made
+
+
+def refuse_other(state: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    """Refuse the state of another stream.
+
+    Raises:
+        CheckpointError: If something differs; says what.
+    """
+    for name, mine in identity.items():
+        if state.get(name) != mine:
+            raise CheckpointError(
+                f"The checkpoint's stream does not fit: {name} differs",
+                where="training data",
+                expected=str(state.get(name)),
+                got=str(mine),
+                fix="resume with the data, split, seed and batch_size that the run began with, or start a new run",
+            )
 
 
 def _by_person(folder: ShardFolder) -> list[NDArray[np.int64]]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hdt_fm.layers.readout import Pooled, start_readouts
@@ -62,6 +62,9 @@ class ModalityEncoders(nn.Module):
             center, scale = statistics[name]
             args = {"center": center, "scale": scale, **encoder.args, **own_or_of_kind(per_modality, name)}
             self.encoders[name] = build("encoders", encoder.name, args)
+            teacher = getattr(self.encoders[name], "taught_by", None)
+            if teacher is not None:
+                look_up_modality(teacher)
         widths: dict[str, Any] = {name: part.width for name, part in self.encoders.items()}
         if len(set(widths.values())) != 1:
             raise ConfigError("Encoders differ in width", expected="one width for all modalities", got=str(widths))
@@ -89,48 +92,59 @@ class ModalityEncoders(nn.Module):
         rows = [self._encode(name, batch.signals.get(name), present[:, k]) for k, name in enumerate(self.modalities)]
         return Embeddings(values=torch.stack(rows, dim=1), present=present)
 
-    def calibrate(self, batch: Batch) -> None:
-        """Show each encoder that asks for it the windows that hold its modality."""
+    def calibrate(self, *batches: Batch) -> None:
+        """Show each encoder that asks for it the windows that hold its modality.
+
+        Of several cohorts, a batch each, it keeps the mean of what it learned from each by itself: a rate and a length
+        hold for one cohort, and how far cohorts lie apart must not pass for how far windows do.
+        """
         for name, encoder in self.encoders.items():
-            signal = batch.signals.get(name)
-            if signal is not None and isinstance(encoder, Calibrated):
-                here = batch.column(name)
-                encoder.calibrate(signal.values[here], signal.observed[here], signal.sampling_rate_hz)
+            if isinstance(encoder, Calibrated):
+                learned = []
+                for batch in batches:
+                    if name in batch.signals:
+                        signal, here = batch.signals[name], batch.column(name)
+                        encoder.calibrate(signal.values[here], signal.observed[here], signal.sampling_rate_hz)
+                        learned.append([buffer.clone() for buffer in encoder.buffers()])
+                if len(learned) > 1:
+                    _take_mean(encoder, learned)
 
     @torch.no_grad()
-    def start(self, batch: Batch, *, shared: int) -> None:
+    def start(self, *batches: Batch, shared: int) -> None:
         """Let every linear readout start in closed form from windows of training people.
 
         The first `shared` components of an embedding become what its modality shares with the others (multiview
         CCA), the rest what is its own. What another modality can teach an encoder is learned first. Modalities
         without a linear readout, or with fewer than two windows, stay.
 
+        Args:
+            batches: One a cohort. What is pooled of a modality is as wide in each, whatever its rate and length.
+
         Raises:
             ConfigError: If no two of the modalities are present together.
         """
-        self._teach(batch)
+        self._teach(batches)
         parts = {}
         was_training = self.training
         self.eval()
         for name, encoder in self.encoders.items():
-            signal = batch.signals.get(name)
-            if signal is None or not isinstance(encoder, LinearReadout):
-                continue
-            here = batch.column(name)
-            if int(here.sum()) > 1:
-                parts[name] = Pooled(encoder.readout, _pooled(encoder, signal, here), here, encoder.direct)
+            if isinstance(encoder, LinearReadout):
+                part = _pooled_of_all(name, encoder, batches)
+                if part is not None:
+                    parts[name] = part
         self.train(was_training)
         start_readouts(parts, shared)
 
     @torch.enable_grad()
-    def _teach(self, batch: Batch) -> None:
-        """Let encoders learn what another modality of the same windows knows outright."""
+    def _teach(self, batches: Sequence[Batch]) -> None:
+        """Let encoders learn what another modality of the same windows knows outright, in the cohort with most."""
         for name, encoder in self.encoders.items():
             if not isinstance(encoder, Taught) or encoder.taught_by is None:
                 continue
-            if name in batch.signals and encoder.taught_by in batch.signals:
-                both = (batch.column(name) & batch.column(encoder.taught_by)).nonzero().squeeze(1)
-                some = batch.select(both)
+            both = [_both(batch, name, encoder.taught_by) for batch in batches]
+            most = max(range(len(batches)), key=lambda number: len(both[number]))
+            if name in batches[most].signals and encoder.taught_by in batches[most].signals:
+                some = batches[most].select(both[most])
                 encoder.learn_from(some.signals[name], some.signals[encoder.taught_by], some.subject)
 
     def _encode(self, name: str, signal: Signal | None, here: Tensor) -> Float[Tensor, "batch width"]:
@@ -143,6 +157,34 @@ class ModalityEncoders(nn.Module):
         encoded = self.encoders[name](signal.values[index], signal.observed[index], signal.sampling_rate_hz)
         zeros = torch.zeros(len(here), self.width, dtype=dtype, device=here.device)
         return zeros.index_copy(0, index, encoded.to(dtype))
+
+
+def _take_mean(encoder: nn.Module, learned: Sequence[Sequence[Tensor]]) -> None:
+    for buffer, *each in zip(encoder.buffers(), *learned, strict=True):
+        if buffer.is_floating_point():
+            buffer.copy_(torch.stack(each).mean(0))
+
+
+def _both(batch: Batch, name: str, other: str) -> Int[Tensor, " row"]:
+    if name not in batch.signals or other not in batch.signals:
+        return torch.zeros(0, dtype=torch.long)
+    return (batch.column(name) & batch.column(other)).nonzero().squeeze(1)
+
+
+def _pooled_of_all(name: str, encoder: LinearReadout, batches: Sequence[Batch]) -> Pooled | None:
+    """A modality's pooled features in the windows of all batches; None where fewer than two windows have it."""
+    here = [batch.over((name,)).present[:, 0] & (name in batch.signals) for batch in batches]
+    counts = [int(rows.sum()) for rows in here]
+    if sum(counts) < 2:
+        return None
+    found = [
+        _pooled(encoder, batch.signals[name], rows)
+        for batch, rows, count in zip(batches, here, counts, strict=True)
+        if count
+    ]
+    blocks = [torch.cat(some) for some in zip(*found, strict=True)]
+    cohort = torch.arange(len(batches)).repeat_interleave(torch.tensor(counts))
+    return Pooled(encoder.readout, blocks, torch.cat(here), encoder.direct, cohort if len(batches) > 1 else None)
 
 
 def _pooled(encoder: LinearReadout, signal: Signal, here: Tensor) -> list[Float[Tensor, "row _"]]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from hdt_fm.ops.multiview import own_directions, shared_directions
@@ -22,12 +22,14 @@ class Pooled:
         blocks: Side by side what `readout` reads, a block for each kind of thing; a row for each window in `here`.
         here: Which windows have the modality.
         direct: Last features that get a component each, as they are.
+        cohort: Number of each row's cohort; None where there is one.
     """
 
     readout: nn.Linear
     blocks: Sequence[Float[Tensor, "row _"]]
     here: Bool[Tensor, " window"]
     direct: int = 0
+    cohort: Int[Tensor, " row"] | None = None
 
 
 @torch.no_grad()
@@ -37,6 +39,9 @@ def start_readouts(parts: Mapping[str, Pooled], shared: int) -> None:
     What is a modality's own is looked for with equal weight for each block: hundreds of numbers on when something
     was strong would else leave no component to the few on level or slow rhythms. A `direct` feature is not mixed
     with others: a probe with few people could not find it again among all components.
+
+    What tells cohorts apart has no say: rows are centered by their cohort, since every device has a level of its own
+    and it is no news of a person.
 
     Args:
         shared: First components, for what modalities share; the rest of a readout is for what is a modality's own.
@@ -48,7 +53,7 @@ def start_readouts(parts: Mapping[str, Pooled], shared: int) -> None:
         return
     present = torch.stack([part.here.cpu() for part in parts.values()], dim=1)
     shared = min(shared, *(part.readout.out_features for part in parts.values()))
-    scaled = [_standardised(torch.cat(list(part.blocks), dim=1).double()) for part in parts.values()]
+    scaled = [_standardised(torch.cat(list(part.blocks), dim=1).double(), part.cohort) for part in parts.values()]
     views = [rows.new_zeros(len(present), rows.shape[1]) for rows, _, _ in scaled]
     for view, here, (rows, _, _) in zip(views, present.T, scaled, strict=True):
         view[here] = rows
@@ -67,9 +72,14 @@ def start_readouts(parts: Mapping[str, Pooled], shared: int) -> None:
 
 
 def _standardised(
-    features: Float[Tensor, "row feature"],
+    features: Float[Tensor, "row feature"], cohort: Int[Tensor, " row"] | None = None
 ) -> tuple[Float[Tensor, "row feature"], Float[Tensor, " feature"], Float[Tensor, " feature"]]:
-    """Rows, their center and their scale; features without variance become zeros."""
+    """Rows by the center of their cohort, the center and scale of all; features without variance become zeros."""
     center, spread = features.mean(0), features.std(0)
+    own = features - center
+    if cohort is not None:
+        level = torch.stack([own[cohort == number].mean(0) for number in range(int(cohort.max()) + 1)])
+        own = own - level[cohort]
+        spread = own.std(0)
     scale = torch.where(spread > SCALE_FLOOR * spread.max(), spread, torch.inf)
-    return (features - center) / scale, center, scale
+    return own / scale, center, scale

@@ -229,6 +229,6 @@ def _signals(encoded: Encoded, name: str) -> tuple[Signal, Signal | None] | None
         raise ShapeError(
             f"Windows hold {name!r} but came without its signal",
             where="losses/masked_patches",
-            fix="this loss reads signals, so each process must compute it on its own windows",
+            fix="gather batches of several processes with the model's columns (`training.distributed.gather`)",
         )
     return whole.signals[name], encoded.seen.signals.get(name)

@@ -17,7 +17,7 @@ class SigmoidPairs(nn.Module):
     Args:
         exclude_within_s: Windows of one person that start so close are not asked about; inf, all of them; None, off.
         init_temperature: 1 / logit scale at the start, between 1 / max_logit_scale and 1.
-        init_bias: Of every logit at the start; strongly negative, so that the many noes cost little at first.
+        init_bias: Of every logit at the start; strongly negative, so that the many strangers cost little at first.
         max_logit_scale: Upper end of the scale.
 
     Source: Zhai et al. 2023 (SigLIP), scale 10 and bias -10 at the start.

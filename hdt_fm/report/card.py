@@ -242,7 +242,7 @@ def _eval_results(data: Sequence[DataFacts], results: Sequence[Result]) -> Itera
 
 
 def _signal(preprocess: Preprocess, name: str, unit: str) -> dict[str, str]:
-    settings = preprocess.preparation.modalities[name]
+    settings = preprocess.prepared(name)
     low, high = settings.highpass_hz, settings.lowpass_hz
     band = f"{low or 0:g} to {high or settings.sampling_rate_hz / 2:g} Hz" if low or high else "unfiltered"
     return {

@@ -2,10 +2,11 @@
 
 Contract, version 1: `present[b, m]` MUST be True exactly when window b holds modality `modalities[m]`;
 signals of absent modalities MUST be zeros with `observed` all False; a modality absent from the whole
-batch MAY be missing from `signals`. No field ever holds a raw id.
+batch MAY be missing from `signals`. No field ever holds a raw id. All windows MUST be of one cohort: a rate
+and a length hold for a batch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -34,6 +35,7 @@ class Batch:
         time_s: Start of the window in seconds; only differences within a subject mean anything.
         window_id: Unique in its shard folder.
         labels: One value a window; NaN where unknown.
+        cohort: Whose windows these are where cohorts train together; empty where there is one.
     """
 
     modalities: tuple[str, ...]
@@ -43,6 +45,7 @@ class Batch:
     time_s: Float[Tensor, " batch"]
     window_id: Int[Tensor, " batch"]
     labels: Mapping[str, Float[Tensor, " batch"]] = field(default_factory=dict)
+    cohort: str = ""
 
     def __post_init__(self) -> None:
         size = len(self)
@@ -98,6 +101,15 @@ class Batch:
             window_id=self.window_id[index],
             labels={name: value[index] for name, value in self.labels.items()},
         )
+
+    def over(self, modalities: Sequence[str]) -> "Batch":
+        """The same windows with the columns of `modalities`; what they lack is absent, what is not named is gone."""
+        present = self.present.new_zeros(len(self), len(modalities))
+        for column, name in enumerate(modalities):
+            if name in self.modalities:
+                present[:, column] = self.column(name)
+        signals = {name: signal for name, signal in self.signals.items() if name in modalities}
+        return replace(self, modalities=tuple(modalities), signals=signals, present=present)
 
     def without(self, keep: Bool[Tensor, "batch modality"]) -> "Batch":
         """The same windows with every modality absent where `keep` is False (values zeroed, unobserved)."""

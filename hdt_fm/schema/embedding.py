@@ -1,7 +1,8 @@
 """Embeddings of a whole cohort, cached once, on which heads and probes train in seconds."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,23 @@ class EmbeddingTable:
 
     def __len__(self) -> int:
         return int(self.subject.shape[0])
+
+    def over(self, modalities: Sequence[str]) -> "EmbeddingTable":
+        """The same windows with the columns of `modalities`; what the table lacks is absent, what is not named is gone.
+
+        A head of a model that knows more modalities than this cohort has reads them all.
+        """
+        if tuple(modalities) == self.modalities:
+            return self
+        shared = [name for name in modalities if name in self.modalities]
+        mine = [self.modalities.index(name) for name in shared]
+        place = [list(modalities).index(name) for name in shared]
+        wide: dict[str, Any] = {}
+        for name in ("embeddings", "projections", "present"):
+            array: NDArray = getattr(self, name)
+            wide[name] = np.zeros((len(self), len(modalities), *array.shape[2:]), dtype=array.dtype)
+            wide[name][:, place] = array[:, mine]
+        return replace(self, modalities=tuple(modalities), **wide)
 
     def features(self) -> NDArray[np.float32]:
         """Embeddings side by side, absent ones zero, then presence as 0/1: (window, modality * width + modality)."""

@@ -7,9 +7,9 @@ loading MUST refuse anything else and say what share matched. Nothing here is pi
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_serializer
 
-from hdt_fm.schema.preparation import Plain, Preparation
+from hdt_fm.schema.preparation import ModalityPreparation, Plain, Preparation
 from hdt_fm.schema.shard import ModalityColumn
 
 MANIFEST_VERSION = 1
@@ -49,9 +49,34 @@ class ModelConfig(Plain):
     window_s: float = Field(gt=0)
 
 
+class Contract(Plain):
+    """How one cohort's recordings became windows, and what lies in them."""
+
+    preparation: Preparation
+    modalities: tuple[ModalityColumn, ...]
+
+
 class Preprocess(Plain):
-    """`preprocess.json`: the signal contract a user's recording must meet."""
+    """`preprocess.json`: the signal contract a user's recording must meet.
+
+    Attributes:
+        preparation: Of the cohort that the model was trained on; of several, of the first.
+        modalities: Of all cohorts, each as in the first cohort that has it.
+        cohorts: Where several trained together, the contract of each, by name; any of them may be met.
+    """
 
     version: int = MANIFEST_VERSION
     preparation: Preparation
     modalities: tuple[ModalityColumn, ...]
+    cohorts: dict[str, Contract] = {}
+
+    def prepared(self, modality: str) -> ModalityPreparation:
+        """How a modality is prepared, in the first cohort that has it."""
+        everyone = [self.preparation, *(contract.preparation for contract in self.cohorts.values())]
+        return next(one.modalities[modality] for one in everyone if modality in one.modalities)
+
+    @model_serializer(mode="wrap")
+    def _plain(self, handler: Any) -> dict[str, Any]:
+        # A model of one cohort is written as it always was, so that an earlier hdt_fm can read it.
+        written = handler(self)
+        return written if self.cohorts else {key: value for key, value in written.items() if key != "cohorts"}

@@ -51,7 +51,8 @@ class Encoder(Protocol):
 class Calibrated(Protocol):
     """An encoder that must see typical windows of training people once, before its weights learn.
 
-    What it learns MUST be buffers, so that they travel with the weights.
+    What it learns MUST be buffers, so that they travel with the weights, and their mean over several calls MUST make
+    sense, since of several cohorts each is shown by itself.
     """
 
     def calibrate(

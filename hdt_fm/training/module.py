@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,9 @@ from torch.optim import Optimizer
 from hdt_fm.checkpoint import Model
 from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.errors import HdtError
-from hdt_fm.schema.protocols import Embeddings, Encoded, LossReport
+from hdt_fm.schema.protocols import Embeddings, Encoded, LossReport, Shaped
+from hdt_fm.training.caching import encode_in_pieces
+from hdt_fm.training.distributed import gather
 from hdt_fm.training.optim import adamw_cosine
 from hdt_fm.training.validation import Pool
 
@@ -30,13 +33,17 @@ class Pretraining(LightningModule):
 
     Args:
         model: Trained in place.
-        loss: An `Objective` that is a module; its parameters are trained along.
-        drop: Hides stretches and modalities of a batch from the encoders at a step; pure in the step. The loss is
+        loss: An `Objective` that is a module; its parameters are trained along. In training it sees the windows of
+            all processes; signals of the others only where it is `Shaped`, as a loss that reads signals MUST be.
+        drop: Hides stretches and modalities of a batch from the encoders; pure in the place that it is called with,
+            which is the step, or with several processes a number of its own for each step and process. The loss is
             told of the batch before and after.
-        augment: Changes signals of a batch at a step; pure in the step, applied before `drop`.
+        augment: Changes signals of a batch; pure in the place, as `drop`, before which it is applied.
         val_drop: As `drop`, by the number of a validation batch, for a loss that tells again what was hidden: its
             numbers on what this hides come beside the others, under `hidden/`.
         seed: Of the draws inside the model.
+        piece: Windows that are encoded at a time in training (see `encode_in_pieces`); None encodes all at once.
+        fused: As for `adamw_cosine`.
     """
 
     report: dict[str, Any]
@@ -56,6 +63,8 @@ class Pretraining(LightningModule):
         augment: Change | None = None,
         val_drop: Change | None = None,
         seed: int = 0,
+        piece: int | None = None,
+        fused: bool = False,
     ) -> None:
         super().__init__()
         self.model, self.loss = model, loss
@@ -64,18 +73,22 @@ class Pretraining(LightningModule):
             "learning_rate": learning_rate,
             "weight_decay": weight_decay,
             "warmup_steps": warmup_steps,
+            "fused": fused,
         }
-        self.drop, self.augment, self.val_drop, self.seed = drop, augment, val_drop, seed
+        self.drop, self.augment, self.val_drop = drop, augment, val_drop
+        self.seed, self.piece = seed, piece
         self.report, self.validation_report, self.collapsed = {}, {}, {}
 
     def configure_optimizers(self) -> Any:
         """AdamW and the cosine by step."""
         optimizer, schedule = adamw_cosine(self, **self.settings)  # type: ignore[arg-type]
+        # Found once: a walk through all modules at each step is slow beside a small model's step.
+        self._learned = list(self.parameters())
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the draws of this step."""
-        torch.manual_seed(step_seed(self.seed, self.global_step, self.global_rank))
+        seed_draws(step_seed(self.seed, self.global_step, self.global_rank), self.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
         """Loss of one batch.
@@ -83,8 +96,10 @@ class Pretraining(LightningModule):
         Raises:
             HdtError: If it is not finite.
         """
-        whole = self.augment(batch, self.global_step) if self.augment else batch
-        batch = self.drop(whole, self.global_step) if self.drop else whole
+        # Each process changes its own windows, so each has draws of its own; with one process this is the step.
+        place = self.global_step * self.trainer.world_size + self.global_rank
+        whole = self.augment(batch, place) if self.augment else batch
+        batch = self.drop(whole, place) if self.drop else whole
         report, _ = self._judge(batch, whole)
         self._require_finite("loss", report.value, batch)
         rates = {"learning_rate": self.optimizers().param_groups[0]["lr"]}  # type: ignore[union-attr]
@@ -101,31 +116,40 @@ class Pretraining(LightningModule):
             HdtError: If the norm is not finite: clipping would spread NaN over every weight.
         """
         limit = gradient_clip_val if gradient_clip_val is not None else float("inf")
-        norm = nn.utils.clip_grad_norm_(self.parameters(), limit)
+        norm = nn.utils.clip_grad_norm_(self._learned, limit)
         self._require_finite("gradient", norm, self._batch)
         self.report["grad_norm"] = norm.detach()
 
     def on_validation_start(self) -> None:
-        """Start an empty pool."""
-        self._pool = Pool([column.name for column in self.model.config.modalities])
+        """Start without a pool; each cohort gets one of its own."""
+        self._pools: dict[str, Pool] = {}
         self._sums: dict[str, float] = {}
         self._weights: dict[str, float] = {}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Gather loss and projections of one batch, unchanged by `augment` and `drop`."""
+        """Gather loss and projections of one batch, unchanged by `augment` and `drop`; where cohorts train together
+        also for the batch's cohort alone, under its name."""
         report, projections = self._judge(batch)
-        self._gather("", report, len(batch))
-        self._pool.add(projections, batch)
+        own = f"{batch.cohort}/" if batch.cohort else ""
+        if own not in self._pools:
+            self._pools[own] = Pool([column.name for column in self.model.config.modalities])
+        self._pools[own].add(projections, batch)
+        prefixes = dict.fromkeys(("", own))
+        for prefix in prefixes:
+            self._gather(prefix, report, len(batch))
         if self.val_drop:
             hidden, _ = self._judge(self.val_drop(batch, batch_idx), batch)
-            self._gather("hidden/", hidden, len(batch))
+            for prefix in prefixes:
+                self._gather(f"{prefix}hidden/", hidden, len(batch))
 
     def on_validation_epoch_end(self) -> None:
         """Means over windows, retrieval and the shape of the space."""
         means = {name: total / self._weights[name] for name, total in self._sums.items()}
-        scores = self._pool.scores()
-        self.validation_report = {**means, **scores}
-        self.collapsed = self._pool.collapsed(scores)
+        self.validation_report, self.collapsed = means, {}
+        for own, pool in self._pools.items():
+            scores = pool.scores()
+            self.validation_report |= {f"{own}{name}": value for name, value in scores.items()}
+            self.collapsed |= {f"{own}{name}": rank for name, rank in pool.collapsed(scores).items()}
 
     def _gather(self, prefix: str, report: LossReport, windows: int) -> None:
         # Exactly 0 is the loss of a batch in which nothing counts: it must not draw the mean to zero.
@@ -138,9 +162,26 @@ class Pretraining(LightningModule):
                 self._weights[key] = self._weights.get(key, 0.0) + weight
 
     def _judge(self, seen: Batch, whole: Batch | None = None) -> tuple[LossReport, Embeddings]:
+        if self.training and self.piece is not None:
+            parameters = tuple(self.model.parameters())
+            encoded = encode_in_pieces(self._encode, seen, piece=self.piece, parameters=parameters)
+        else:
+            encoded = self._encode(seen)
+        encoded = replace(encoded, whole=seen if whole is None else whole)
+        projections = encoded.projections
+        if self.training and self.trainer.world_size > 1:
+            encoded = self._of_all_processes(encoded)
+        return self.loss(encoded), projections
+
+    def _encode(self, seen: Batch) -> Encoded:
         embeddings = self.model.embed(seen)
-        projections = self.model.project(embeddings)
-        return self.loss(Encoded(embeddings, projections, seen, seen if whole is None else whole)), projections
+        return Encoded(embeddings, self.model.project(embeddings), seen, seen)
+
+    def _of_all_processes(self, encoded: Encoded) -> Encoded:
+        columns = self.model.config.modalities if isinstance(self.loss, Shaped) else ()
+        # A loss that draws must draw the same everywhere, so it gets the seed of a rank that no process has.
+        seed_draws(step_seed(self.seed, self.global_step, self.trainer.world_size), self.device)
+        return gather(encoded, columns)
 
     def _require_finite(self, what: str, value: Tensor, batch: Batch) -> None:
         if not bool(torch.isfinite(value).all()):
@@ -152,6 +193,17 @@ class Pretraining(LightningModule):
                 fix="lower learning_rate or clip_norm, or look for values out of range with `hdt-fm inspect`; "
                 "the last checkpoint is from before this step",
             )
+
+
+def seed_draws(seed: int, device: torch.device) -> None:
+    """Seed the generators that draws on `device` come from."""
+    if device.type not in ("cpu", "cuda"):
+        torch.manual_seed(seed)
+        return
+    # torch.manual_seed also leaves a note, with a stack trace, for each kind of device that is not in use.
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def fingerprint(batch: Batch) -> str:

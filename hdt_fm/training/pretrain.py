@@ -77,7 +77,10 @@ def pretrain(
     begin: Callable[[], None] | None = None,
     accelerator: str = "auto",
     devices: int | str | Sequence[int] = 1,
+    num_nodes: int = 1,
     strategy: str = "auto",
+    piece: int | None = None,
+    fused: bool = False,
     deterministic: bool | Literal["warn"] = "warn",
     tensorboard: bool = False,
     wandb: Wandb = "disabled",
@@ -99,6 +102,9 @@ def pretrain(
         resume: "auto", "never" or the path of a `step-XXXXXXXX.ckpt`, whose settings may differ except for the model.
         drop, augment, val_drop: As for `Pretraining`.
         begin: Called before the first step of a run that does not go on from a checkpoint.
+        devices, num_nodes, strategy: As for Lightning's Trainer; `distributed.launched` reads them from torchrun.
+            Each process is given its slice of the batch by the datamodule; what is written, the first one writes.
+        piece, fused: As for `Pretraining`. With dropout another `piece` draws other masks, so a run keeps its own.
         deterministic: "warn" allows operations without a deterministic form, of which only GPUs have some.
         progress: Called as (step, steps, note) after each step.
         say: Called with lines for the user.
@@ -108,6 +114,8 @@ def pretrain(
         CheckpointError, ConfigError: If the run cannot go on as asked.
     """
     _check_positive(steps=steps, checkpoint_every=checkpoint_every, log_every=log_every)
+    if piece is not None:
+        _check_positive(piece=piece)
     run_dir = Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     notices: list[str] = []
@@ -119,13 +127,16 @@ def pretrain(
     }
     settings = {**optim, "clip_norm": clip_norm, "precision": precision, "seed": seed, **_identity(model, loss)}
     settings["begin"] = begin is not None
+    # None where unused, which is also what checkpoints say that were made before there was this choice.
+    settings |= {"piece": piece, "fused": fused or None}
     start = find_checkpoint(run_dir / CHECKPOINTS, resume, say=_both(notices, say))
     must_match = None if resume == "auto" else ("model",)
     resumed_from = check_settings(start, settings, must_match=must_match) if start else None
 
     if begin is not None and start is None:
         begin()
-    module = Pretraining(model, loss, drop=drop, augment=augment, val_drop=val_drop, seed=seed, **optim)  # type: ignore[arg-type]
+    changes = {"drop": drop, "augment": augment, "val_drop": val_drop}
+    module = Pretraining(model, loss, seed=seed, piece=piece, fused=fused, **changes, **optim)  # type: ignore[arg-type]
     sinks = _sinks(run_dir, tensorboard=tensorboard, wandb=wandb, project=wandb_project)
     log = MetricsLog(sinks, every=log_every, steps=steps, progress=progress)
     rolling = RollingCheckpoint(
@@ -137,6 +148,7 @@ def pretrain(
         trainer = Trainer(
             accelerator=accelerator,
             devices=devices,  # type: ignore[arg-type]
+            num_nodes=num_nodes,
             strategy=strategy,
             precision=precision,
             max_steps=steps,

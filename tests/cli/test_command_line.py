@@ -1,6 +1,8 @@
 """The command line as a user types it: answers at once, speaks of mistakes, names the nearest known word."""
 
+import errno
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -8,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from hdt_fm.cli.compose import compose_config
+from hdt_fm.cli import embed, sweep
+from hdt_fm.cli.compose import Config, compose_config
 from hdt_fm.cli.config_files import config_root, group_names, groups
-from hdt_fm.cli.main import EXIT_OK, EXIT_USER_ERROR, VERBS, main
+from hdt_fm.cli.main import EXIT_INTERRUPTED, EXIT_OK, EXIT_USER_ERROR, VERBS, main
 from hdt_fm.schema import registry
+from hdt_fm.schema.result import RunRecord
 
 
 def test_every_configured_verb_has_a_config_and_a_module() -> None:
@@ -55,6 +59,13 @@ def test_quick_verbs_load_neither_torch_nor_hydra(arguments: list[str]) -> None:
         (["shard", "shard.encoding=i17"], "shard.encoding"),
         (["shard", "preparation.window_s=-1"], "preparation.window_s"),
         (["evaluate", "protocol.people=everyone"], "protocol.people"),
+        (["pretrain", "seed=0,1"], "add --multirun"),
+        (["shard", "loss=info_nce,sigmoid_pairs"], "'loss' has several values"),
+        (["pretrain", "--multirun", "seed=0"], "found no override with several values"),
+        (["pretrain", "--multirun", "seed=interval(0,1)"], "cannot be listed"),
+        (["pretrain", "--multirun", "loss=info_nce,sigmod_pairs"], "did you mean 'sigmoid_pairs'?"),
+        (["pretrain", "--multirun", "--dry-run", "seed=0,1"], "neither --dry-run nor --cfg"),
+        (["embed", "--multirun", "seed=0,1"], "embed takes no --multirun"),
     ],
 )
 def test_a_mistake_is_named_with_what_to_do(
@@ -105,3 +116,90 @@ def test_list_names_every_group(capsys: pytest.CaptureFixture[str]) -> None:
     tables = json.loads(capsys.readouterr().out)
     assert set(tables) == {*groups(), "modality"}
     assert all(summary for table in tables.values() for summary in table.values())
+
+
+@pytest.fixture
+def swept(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
+    """The configs that a sweep asks for, without running any; the third one is stopped."""
+    configs: list[Config] = []
+
+    def call(verb: str, config: Config) -> RunRecord:
+        configs.append(config)
+        summary = {"val/loss": len(configs), "stopped by": "SIGTERM" if len(configs) == 3 else None}
+        return RunRecord(verb=verb, name="run", outputs={}, seconds=1.0, summary=summary)
+
+    monkeypatch.setattr(sweep, "call", call)
+    return configs
+
+
+def test_a_sweep_is_a_folder_for_each_combination(
+    swept: list[Config], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "a run's folder"
+    overrides = ["loss=info_nce,sigmoid_pairs", "training.steps=7", f'root="{root}"']
+    assert main(["pretrain", "-m", *overrides]) == EXIT_OK
+    names = ["loss=info_nce", "loss=sigmoid_pairs"]
+    assert [config.value("root") for config in swept] == [str(root / "sweep" / name) for name in names]
+    assert {config.value("shards") for config in swept} == {str(root / "shard" / "windows")}
+    # What evaluates a swept encoder finds it by the same overrides.
+    assert [config.value("checkpoint") for config in swept] == [
+        str(root / "sweep" / name / "pretrain" / "checkpoint") for name in names
+    ]
+    assert [config.value("loss.name") for config in swept] == ["info_nce", "sigmoid_pairs"]
+    assert {config.value("training.steps") for config in swept} == {7}
+    out = capsys.readouterr().out
+    assert "2 of 2 runs done" in out
+    assert all(name in out for name in names)
+
+
+def test_a_sweep_takes_every_combination_and_ends_where_it_is_stopped(
+    swept: list[Config], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = ["seed=0,1", "protocol.only=[ppg],[ecg,ppg]", f"root={tmp_path}"]
+    assert main(["evaluate", "--multirun", "--json", *overrides]) == EXIT_INTERRUPTED
+    assert [(config.value("seed"), list(config.value("protocol.only"))) for config in swept] == [
+        (0, ["ppg"]),
+        (0, ["ecg", "ppg"]),
+        (1, ["ppg"]),
+    ]
+    folders = {Path(config.value("root")).name for config in swept}
+    assert len(folders) == 3
+    assert not [name for name in folders if set(name) & set("[]' /")]
+    assert set(json.loads(capsys.readouterr().out)) == folders
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        RuntimeError(f"I/O error: {os.strerror(errno.ENOSPC)} (os error 28)"),
+    ],
+)
+def test_a_full_disk_is_one_message(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(run: object) -> None:
+        raise error
+
+    monkeypatch.setattr(embed, "run", full)
+    assert main(["embed", f"root={tmp_path}/run"]) == EXIT_USER_ERROR
+    said = capsys.readouterr().err
+    assert "The disk is full" in said
+    assert f"{tmp_path}/run/embed" in said
+    assert "make room" in said
+    assert "Traceback" not in said
+    monkeypatch.setattr(embed, "run", lambda run: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["embed", f"root={tmp_path}/run"])
+
+
+def test_of_several_processes_the_first_one_speaks_and_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(embed, "run", lambda run: run.say("said") or run.finish(outputs={}))
+    for rank, speaks in (("1", False), ("0", True)):
+        monkeypatch.setenv("RANK", rank)
+        assert main(["embed", f"root={tmp_path}"]) == EXIT_OK
+        captured = capsys.readouterr()
+        assert bool(captured.out) == bool(captured.err) == speaks
+        assert bool(list((tmp_path / "embed").iterdir())) == speaks

@@ -8,17 +8,32 @@ from hypothesis import strategies as st
 from hdt_fm.schema.protocols import Encoder
 from hdt_fm.schema.registry import build, names
 
-ENCODERS = names("encoders")
-SMALL = {"patch_transformer": {"width": 16, "depth": 1, "heads": 2}, "resnet": {"width": 16, "depth": 2}}
+SMALL = {
+    "irregular": {"width": 16, "depth": 1, "heads": 2, "slots": 4},
+    "patch_transformer": {"width": 16, "depth": 1, "heads": 2},
+    "patch_transformer with slow rhythms": {
+        "width": 16,
+        "depth": 1,
+        "heads": 2,
+        "slow_s": 8.0,
+        "slow_points": 16,
+        "rhythm_s": 8.0,
+        "rhythm_low_hz": 0.2,
+        "rhythm_high_hz": 2.0,
+    },
+    "resnet": {"width": 16, "depth": 2},
+}
+ENCODERS = tuple(SMALL)
 
 
 def small(name, **more):
     torch.manual_seed(0)
-    return build("encoders", name, {**SMALL[name], **more}).eval()
+    return build("encoders", name.split()[0], {**SMALL[name], **more}).eval()
 
 
-def test_the_table_has_two():
-    assert ENCODERS == ("patch_transformer", "resnet")
+def test_every_registered_encoder_is_among_the_cases():
+    assert names("encoders") == ("irregular", "patch_transformer", "resnet")
+    assert {name.split()[0] for name in ENCODERS} == set(names("encoders"))
 
 
 @pytest.mark.parametrize("name", ENCODERS)

@@ -4,7 +4,10 @@ import pytest
 import torch
 
 from hdt_fm.encoders.patch_transformer import PatchTransformer
+from hdt_fm.layers.rhythm import MOMENTS
+from hdt_fm.schema.batch import Signal
 from hdt_fm.schema.errors import ConfigError
+from hdt_fm.schema.protocols import LinearReadout, Taught
 
 
 def small(slots: int = 3):
@@ -80,3 +83,78 @@ def test_calibration_sets_every_spectrum_and_travels_with_the_weights():
     other = slow()
     other.load_state_dict(state)
     assert torch.equal(other(values, torch.ones(20, 256, dtype=torch.bool), 16.0), after)
+
+
+def rhythmic(**more) -> PatchTransformer:
+    torch.manual_seed(0)
+    args = {"width": 16, "depth": 1, "heads": 2, "patch_s": 1.0, "patch_points": 16, "slots": 2}
+    return PatchTransformer(**{**args, "rhythm_s": 32.0, "rhythm_of": "resp", **more}).eval()
+
+
+def breaths(windows: int, *, seed: int = 0, scale: float = 1.0, level: float = 0.0) -> Signal:
+    """Noisy breathing of 32 s at rates spread over the band."""
+    generator = torch.Generator().manual_seed(seed)
+    hz = torch.linspace(0.12, 0.5, windows)[:, None]
+    wave = torch.sin(2 * torch.pi * (hz * (torch.arange(256) + 0.5) / 8 + torch.rand(windows, 1, generator=generator)))
+    noisy = wave + 0.2 * torch.randn(windows, 256, generator=generator)
+    return Signal((level + scale * noisy)[:, None], torch.ones(windows, 256, dtype=torch.bool), 8.0)
+
+
+def test_a_rhythm_ends_what_is_pooled_and_its_place_is_direct():
+    encoder, signal = rhythmic(), breaths(5)
+    assert isinstance(encoder, Taught)
+    assert isinstance(encoder, LinearReadout)
+    assert encoder.taught_by == "resp"
+    assert encoder.direct == MOMENTS
+    blocks = encoder.pooled(signal.values, signal.observed, signal.sampling_rate_hz)
+    waveform, _ = encoder.input_scale(signal.values, signal.observed)
+    for block, expected in zip(blocks[-2:], encoder.rhythm(waveform, signal.observed, 8.0), strict=True):
+        assert torch.equal(block, expected)
+    assert sum(block.shape[1] for block in blocks) == encoder.readout.in_features
+    assert blocks[-1].shape == (5, encoder.direct)
+    # It stands beside the slow spectrum, and after it.
+    both = rhythmic(slow_s=32.0, slow_points=16).pooled(signal.values, signal.observed, 8.0)
+    assert [block.shape[1] for block in both[-3:]] == [9, encoder.rhythm.lines, MOMENTS]
+
+
+def test_without_a_rhythm_nobody_teaches_and_no_component_is_direct():
+    for encoder in (rhythmic(rhythm_s=None), small()):
+        assert (encoder.rhythm, encoder.taught_by, encoder.direct) == (None, None, 0)
+        before = {name: weight.clone() for name, weight in encoder.state_dict().items()}
+        encoder.learn_from(breaths(5), breaths(5), torch.arange(5))
+        assert all(torch.equal(before[name], weight) for name, weight in encoder.state_dict().items())
+    assert rhythmic(rhythm_of=None).taught_by is None
+    assert rhythmic(rhythm_of=None).direct == MOMENTS
+
+
+def test_learning_from_a_teacher_changes_the_rhythm_alone_and_no_unit_matters():
+    own, person = breaths(12), torch.arange(12) // 3
+    encoder, again, empty = (rhythmic(center=5.0, scale=2.0) for _ in range(3))
+    before = {name: weight.clone() for name, weight in encoder.state_dict().items()}
+    teacher, louder = breaths(12, seed=1), breaths(12, seed=1, scale=1e4, level=3e4)
+    for signal in (teacher, louder):
+        # Beside a gap, a level that is not taken away first would be a step.
+        signal.observed[:, 100:130] = False
+    encoder.learn_from(own, teacher, person)
+    changed = {
+        name.split(".")[0] for name, weight in encoder.state_dict().items() if not torch.equal(before[name], weight)
+    }
+    assert changed == {"rhythm"}
+    again.learn_from(own, louder, person)
+    with torch.no_grad():
+        place, other = (one.pooled(own.values, own.observed, 8.0)[-1] for one in (encoder, again))
+    # Rounding differs, and 600 steps carry it on.
+    torch.testing.assert_close(other, place, atol=0.1, rtol=0)
+    none = torch.zeros(0, dtype=torch.long)
+    empty.learn_from(breaths(0), breaths(0), none)
+    assert all(torch.equal(before[name], weight) for name, weight in empty.state_dict().items())
+
+
+def test_a_taught_place_follows_the_rate():
+    encoder, own = rhythmic(), breaths(24)
+    encoder.learn_from(own, breaths(24, seed=1), torch.arange(24) // 4)
+    with torch.no_grad():
+        other = breaths(24, seed=2)
+        place = encoder.pooled(other.values, other.observed, 8.0)[-1][:, 0]
+    # The first cosine falls from 1 to -1 over the band.
+    assert torch.corrcoef(torch.stack((place, torch.linspace(0.12, 0.5, 24))))[0, 1] < -0.95

@@ -28,6 +28,18 @@ def test_a_band_that_cannot_be_is_refused(band: dict[str, float]) -> None:
         ModalityPreparation(**GOOD, **band)
 
 
+@pytest.mark.parametrize("cover", [0.5, 0.8, 1.0])
+def test_a_label_covers_half_of_a_window_or_more(cover: float) -> None:
+    assert preparation(min_label_cover=cover).min_label_cover == cover
+    assert preparation().min_label_cover == 0.5
+
+
+@pytest.mark.parametrize("cover", [0.0, 0.49, 1.01, -1.0, float("nan")])
+def test_less_than_half_or_more_than_all_is_refused(cover: float) -> None:
+    with pytest.raises(ValidationError, match="min_label_cover"):
+        preparation(min_label_cover=cover)
+
+
 def test_an_unknown_modality_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'ppg'"):
         preparation(modalities={"ppgg": GOOD})

@@ -20,8 +20,8 @@ def track(kind, intervals, classes=("rest", "stress", "sleep")):
     )
 
 
-def labels(made, starts_s, window_s=10):
-    return window_labels(made, np.array(starts_s, dtype=np.int64) * S, window_s * S).tolist()
+def labels(made, starts_s, window_s=10, **more):
+    return window_labels(made, np.array(starts_s, dtype=np.int64) * S, window_s * S, **more).tolist()
 
 
 def test_class_is_the_majority_of_the_window_not_of_what_is_labelled():
@@ -37,6 +37,35 @@ def test_class_adds_up_seconds_and_gives_half_to_the_lower_index():
     assert labels(track("class", seconds), [0]) == [0]
     assert labels(track("class", [*seconds[:9], (9, 10, 2)]), [0]) == [0]
     assert labels(track("class", [(t, t + 1, 1) for t in (9, 1, 5, 3, 7, 8)]), [0]) == [1], "order is no matter"
+
+
+def test_a_class_must_cover_as_much_of_the_window_as_is_asked():
+    # 6 of 10 rest; 8 of 10 stress, the rest unlabelled; 8 of 10 in two parts; half and half.
+    intervals = [(0, 6, 0), (6, 10, 1), (10, 18, 1), (20, 24, 2), (24, 26, 0), (26, 30, 2), (30, 35, 2), (35, 40, 1)]
+    made, starts = track("class", intervals), [0, 10, 20, 30]
+    assert labels(made, starts, min_cover=0.5) == [0, 1, 2, 1]
+    assert labels(made, starts, min_cover=0.8) == pytest.approx([NAN, 1, 2, NAN], nan_ok=True)
+    assert labels(made, starts, min_cover=1.0) == pytest.approx([NAN] * 4, nan_ok=True)
+    assert labels(track("class", [(0, 10, 2)]), [0], min_cover=1.0) == [2]
+    assert labels(made, starts) == labels(made, starts, min_cover=0.5), "half is the default"
+
+
+def test_shares_of_many_short_intervals_reach_what_is_asked():
+    # Eight tenths in a hundred parts; their sum is not exactly 0.8.
+    parts = [(t / 10, t / 10 + 0.08, 1) for t in range(100)]
+    assert labels(track("class", parts), [0], min_cover=0.8) == [1]
+    assert np.isnan(labels(track("class", parts), [0], min_cover=0.81)[0])
+
+
+def test_a_value_must_be_known_for_as_long_as_is_asked():
+    made = track("value", [(0, 5, 60), (10, 18, 70), (20, 24, 50), (24, 28, 90)])
+    assert labels(made, [0, 10, 20], min_cover=0.5) == pytest.approx([60, 70, 70])
+    assert labels(made, [0, 10, 20], min_cover=0.8) == pytest.approx([NAN, 70, 70], nan_ok=True)
+
+
+def test_events_do_not_ask_for_cover():
+    made = track("event", [(t, t, 0) for t in (1, 2, 3)])
+    assert labels(made, [0], min_cover=1.0) == labels(made, [0], min_cover=0.5) == [60]
 
 
 def test_value_is_weighted_by_time():

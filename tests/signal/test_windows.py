@@ -129,6 +129,36 @@ def test_labels_come_along_for_the_kept_windows_only():
     assert windows.labels["stress"].tolist() == pytest.approx([1, float("nan"), float("nan")], nan_ok=True)
 
 
+@pytest.mark.parametrize(
+    ("hop_s", "late_s", "first_s"),
+    [
+        (0.5, 0.3, 0.5),
+        (0.5, 0.5, 0.5),
+        (0.5, 0.501, 1.0),
+        (0.25, 0.3, 0.5),
+        (0.125, 0.3, 0.375),
+        (1.0, 0.3, 1.0),
+        (5, 0.3, 1.0),
+    ],
+)
+def test_the_grid_begins_at_a_second_or_at_a_multiple_of_a_shorter_hop(hop_s, late_s, first_s):
+    start_ns = T0 + round(late_s * S)
+    windows = cut(visit(recording("ppg", 8, 20, start_ns)), preparation(1, hop_s))
+    assert windows.starts_ns[0] == T0 + round(first_s * S)
+    assert windows.starts_ns[0] >= start_ns
+    assert set(np.diff(windows.starts_ns).tolist()) == {round(hop_s * S)}
+    # As many as fit: none more would.
+    end_ns = start_ns + 20 * S
+    assert windows.starts_ns[-1] + S <= end_ns + 500_000 < windows.starts_ns[-1] + S + round(hop_s * S)
+
+
+@pytest.mark.parametrize(("cover", "known"), [(0.5, [1, 1]), (0.8, [1, float("nan")]), (1.0, [1, float("nan")])])
+def test_labels_are_known_where_they_cover_as_much_as_the_preparation_asks(cover, known):
+    label = LabelTrack("stress", "class", np.array([T0]), np.array([T0 + 16 * S]), np.array([1.0]), classes=("a", "b"))
+    windows = cut(visit(recording("ppg", 8, 20), labels=[label]), preparation(10, 10, min_label_cover=cover))
+    assert windows.labels["stress"].tolist() == pytest.approx(known, nan_ok=True)
+
+
 def test_a_visit_without_any_prepared_modality_has_no_window():
     windows = cut(visit(recording("temp", 4, 60)), preparation())
     assert (len(windows), windows.possible, windows.signals["ppg"].shape) == (0, 0, (0, 1, 80))

@@ -2,18 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+import hdt_fm
+from hdt_fm.checkpoint import model_digest
 from hdt_fm.ops.contrastive import contrastive_loss
 from hdt_fm.schema.batch import Batch
-from hdt_fm.schema.errors import ConfigError, ShapeError
+from hdt_fm.schema.errors import CheckpointError, ConfigError, ShapeError
 from hdt_fm.schema.protocols import Embeddings
 from hdt_fm.training import caching
 from hdt_fm.training.caching import encode_in_pieces
+from hdt_fm.training.logs import read_metrics
 from hdt_fm.training.rows import combine, cut, join_batches
 
 # Of the largest number in a tensor: what another order of adding rows may change in float32.
@@ -216,3 +220,50 @@ def test_a_piece_of_nothing_and_unlike_batches_are_refused(tiny: ModuleType) -> 
     one = tiny.tiny_batch(0)
     with pytest.raises(ShapeError, match="different signals"):
         join_batches([one, replace(one, labels={})])
+
+
+def _numbers(folder: Path) -> list[tuple[int, str, float]]:
+    return [row for row in read_metrics(folder / "metrics.csv") if row[1] != "train/windows_per_s"]
+
+
+def test_a_run_in_pieces_is_the_run_without(tiny: ModuleType, tmp_path: Path) -> None:
+    sizes: dict[str, set[int]] = {}
+    for name, piece in (("whole", None), ("pieces", 4)):
+        model = tiny.tiny_model(dropout=0.0)
+        sizes[name] = set()
+        model.encoder.register_forward_pre_hook(
+            lambda module, given, name=name: sizes[name].add(len(given[0])) if module.training else None
+        )
+        tiny.run(tmp_path / name, model=model, piece=piece)
+    assert sizes == {"whole": {tiny.BATCH}, "pieces": {4, tiny.BATCH % 4}}
+    want, got = (_numbers(tmp_path / name) for name in ("whole", "pieces"))
+    assert [row[:2] for row in got] == [row[:2] for row in want]
+    assert [row[2] for row in got] == pytest.approx([row[2] for row in want], rel=1e-3, abs=1e-4)
+    assert [row[2] for row in got if row[0] == 1] == pytest.approx([row[2] for row in want if row[0] == 1], rel=CLOSE)
+    weights, others = (hdt_fm.load(tmp_path / name / "checkpoint").state_dict() for name in ("pieces", "whole"))
+    for name, value in others.items():
+        # AdamW divides by the gradient's size, so rounding counts most where a gradient is near zero.
+        assert float((weights[name] - value).abs().max()) <= 2e-3 * float(value.abs().max()) + 1e-4, name
+
+
+def test_a_run_in_pieces_with_dropout_is_broken_off_without_a_trace(tiny: ModuleType, tmp_path: Path) -> None:
+    tiny.run(tmp_path / "whole", piece=4)
+
+    def die(done: int, total: int, note: str) -> None:
+        if done == 7:
+            raise OSError("the power went out")
+
+    with pytest.raises(OSError, match="power"):
+        tiny.run(tmp_path / "broken", piece=4, progress=die)
+    # Other pieces would draw other masks.
+    with pytest.raises(CheckpointError, match="piece 4"):
+        tiny.run(tmp_path / "broken")
+    assert tiny.run(tmp_path / "broken", piece=4).resumed_from == 4
+    assert _numbers(tmp_path / "broken") == _numbers(tmp_path / "whole")
+    first, second = (hdt_fm.load(tmp_path / name / "checkpoint") for name in ("broken", "whole"))
+    assert model_digest(first) == model_digest(second)
+
+
+def test_a_run_in_pieces_of_nothing_is_refused(tiny: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="piece must be at least 1"):
+        tiny.run(tmp_path, piece=0)

@@ -73,3 +73,23 @@ def test_decay_shrinks_a_matrix_without_gradient_and_leaves_its_bias() -> None:
     assert layer.weight.unique().item() == pytest.approx(1 - 0.1 * 0.5)
     assert layer.bias.unique().item() == 1.0
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1 * cosine_share(steps=4, warmup_steps=0)(1))
+
+
+def test_a_fused_step_is_the_step_within_rounding_and_is_refused_elsewhere() -> None:
+    layers = {fused: nn.Linear(3, 5) for fused in (False, True)}
+    layers[True].load_state_dict(layers[False].state_dict())
+    for fused, layer in layers.items():
+        settings = {"steps": 9, "learning_rate": 0.1, "weight_decay": 0.5, "warmup_steps": 2}
+        optimizer, schedule = adamw_cosine(layer, fused=fused, **settings)
+        generator = torch.Generator().manual_seed(4)
+        for _ in range(6):
+            for parameter in layer.parameters():
+                parameter.grad = torch.randn(parameter.shape, generator=generator)
+            optimizer.step()
+            schedule.step()
+        assert optimizer.param_groups[0]["fused"] == (fused or None)
+    torch.testing.assert_close(layers[True].weight, layers[False].weight, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(layers[True].bias, layers[False].bias, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ConfigError, match="cannot be fused") as caught:
+        adamw_cosine(nn.Linear(2, 3, device="meta"), fused=True, **settings)
+    assert "float32 on meta" in str(caught.value)

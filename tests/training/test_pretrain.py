@@ -18,6 +18,7 @@ from hdt_fm.losses.mix import Mix
 from hdt_fm.schema.errors import CheckpointError, ConfigError, HdtError
 from hdt_fm.schema.protocols import Encoded
 from hdt_fm.training.logs import read_metrics
+from hdt_fm.training.module import seed_draws
 from hdt_fm.training.pretrain import fingerprint, step_seed
 
 HERE = Path(__file__).parent
@@ -254,7 +255,13 @@ def test_checkpoints_hold_plain_data_only(tiny: ModuleType, unbroken: Path) -> N
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"learning_rate": 2e-2}, "learning_rate 0.01"), ({"seed": 1}, "seed 0"), ({"steps": 20}, "steps 14")],
+    [
+        ({"learning_rate": 2e-2}, "learning_rate 0.01"),
+        ({"seed": 1}, "seed 0"),
+        ({"steps": 20}, "steps 14"),
+        ({"piece": 4}, "piece None"),
+        ({"fused": True}, "fused None"),
+    ],
 )
 def test_going_on_with_other_settings_is_refused(
     tiny: ModuleType, unbroken: Path, tmp_path: Path, change: dict, words: str
@@ -263,6 +270,21 @@ def test_going_on_with_other_settings_is_refused(
     with pytest.raises(CheckpointError, match="other settings") as caught:
         tiny.run(tmp_path, **change)
     assert words in str(caught.value)
+
+
+def test_a_fused_run_that_was_broken_off_ends_the_same(tiny: ModuleType, tmp_path: Path) -> None:
+    tiny.run(tmp_path / "whole", fused=True)
+    with pytest.raises(OSError):
+        tiny.run(tmp_path / "broken", fused=True, progress=_raise_at(7))
+    assert tiny.run(tmp_path / "broken", fused=True).resumed_from == 4
+    _assert_same_end(tiny, tmp_path / "whole", tmp_path / "broken")
+
+
+def test_the_draws_of_a_step_are_those_of_torch_manual_seed() -> None:
+    torch.manual_seed(step_seed(3, 9))
+    want = torch.rand(5)
+    seed_draws(step_seed(3, 9), torch.device("cpu"))
+    assert torch.equal(torch.rand(5), want)
 
 
 def test_a_path_may_change_settings_but_not_the_model(tiny: ModuleType, unbroken: Path, tmp_path: Path) -> None:
