@@ -15,10 +15,11 @@ RETRIEVAL = "cross-modal retrieval"
 QUICK = ["debug=tiny", "cohort.limit=6"]
 
 
-def reproduce(experiment: str, about: str, *, further: Sequence[str] = ()) -> None:
+def reproduce(experiment: str, about: str, *, always: Sequence[str] = (), further: Sequence[str] = ()) -> None:
     """Command line of one table: `--quick`, `--json FILE`, then overrides.
 
     Args:
+        always: Overrides that the table is made with, before those of the command line.
         further: Overrides of a second evaluation of the same encoders, whose tables follow the first ones.
     """
     parser = argparse.ArgumentParser(description=about)
@@ -29,7 +30,7 @@ def reproduce(experiment: str, about: str, *, further: Sequence[str] = ()) -> No
     parser.add_argument("overrides", nargs="*", help="settings as for hdt-fm, e.g. training.steps=500")
     options = parser.parse_args()
     quick = [*QUICK, f"name={experiment}_quick"] if options.quick else []
-    overrides = [f"experiment={experiment}", *quick, *options.overrides]
+    overrides = [f"experiment={experiment}", *always, *quick, *options.overrides]
     # Another seed is another split and other weights, over the same shards.
     call("shard", compose_config("shard", [*overrides, "shard.seed=0"]))
     # Beside the run of the published checkpoint and those of other seeds, so that no table overwrites another.
