@@ -67,7 +67,7 @@ def _one_fold(run: Run, folder, table, fold, protocol, progress) -> NDArray[np.f
     return _scores(model, head, folder, table.window_id[fold.test], protocol.alone, device_of(config))
 
 
-def _classes(folder: ShardFolder, label: str, known: NDArray[np.float64]) -> int:
+def _classes(folder: ShardFolder, label: str, known: NDArray[np.floating]) -> int:
     """Named classes of a label, also those that no training window of a fold holds."""
     named = next((len(one.classes) for one in folder.header.labels if one.name == label), 0)
     return max(named, int(known.max()) + 1)
