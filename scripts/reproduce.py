@@ -24,7 +24,9 @@ def reproduce(experiment: str, about: str, *, always: Sequence[str] = (), furthe
     """
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument(
-        "--quick", action="store_true", help="six people, a few steps, the first tables: under a minute, numbers mean nothing"
+        "--quick",
+        action="store_true",
+        help="six people, a few steps, the first tables: under a minute, numbers mean nothing",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as a flat list")
     parser.add_argument("overrides", nargs="*", help="settings as for hdt-fm, e.g. training.steps=500")
