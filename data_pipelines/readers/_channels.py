@@ -22,6 +22,7 @@ _PATTERNS = tuple(
         ("abp", r"abp.*|art|ap"),
         ("cvp", r"cvp.*"),
         ("emg", r"emg.*"),
+        ("eog", r"eog.*"),
         ("eda", r"eda.*|gsr.*"),
         ("temp", r"temp.*"),
         ("acc", r"acc.*"),

@@ -2,6 +2,9 @@
 
 import re
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -25,9 +28,16 @@ class Edf:
 
     Format: EDF and EDF+ (edfplus.info/specs), BDF (biosemi.com/faq/file_format.htm); pauses of EDF+D become gaps.
     Units: From the header; labels become modalities by the table in `_channels.py`. Electrodes become channels.
-    Lossy: Annotations; patient and recording fields; unknown labels; signals of a modality at another rate or in
-        another unit than its first. The header's local time is taken as UTC; an anonymised date starts at 1970.
+    Lossy: Annotations (see `read_annotations`); patient and recording fields; unknown labels; signals of a modality at
+        another rate or in another unit than its first. The header's local time is taken as UTC; an anonymised date
+        starts at 1970.
+
+    Args:
+        only: Labels of the signals to read, as the file writes them; None takes every known one.
     """
+
+    def __init__(self, *, only: Sequence[str] | None = None) -> None:
+        self._only = only
 
     @staticmethod
     def detect(path: Path) -> bool:
@@ -41,38 +51,70 @@ class Edf:
         """Read every signal with a known label.
 
         Raises:
-            ReaderError: If the header does not comply, the file is truncated, or no label is known.
+            ReaderError: If the header does not comply, the file is truncated, or no label is known or one is missing.
             UnitError: If values cannot be in the header's unit.
         """
         if not self.detect(path):
             raise ReaderError("This is no EDF or BDF file", expected="version '0' or 0xFF BIOSEMI, .edf or .bdf")
-        signals, start = _load(path)
+        signals, start = _load(path, self._only)
         recordings = to_recordings(signals, start_ns=datetime_to_ns(start), subject=subject, device="edf", where="file")
         return Visit(subject=subject, recordings=recordings, source="edf")
 
 
-def _load(path: Path) -> tuple[list[RawSignal], datetime | None]:
-    with path.open("rb") as handle:
-        read = edfio.read_edf if handle.read(1) == b"0" else edfio.read_bdf
+@dataclass(frozen=True)
+class Annotation:
+    """A word about a stretch of time, in seconds from the file's start; the duration is None where none is given."""
+
+    onset_s: float
+    duration_s: float | None
+    text: str
+
+
+def read_annotations(path: Path) -> tuple[datetime | None, tuple[Annotation, ...]]:
+    """Start of an EDF+ or BDF+ file and its annotations in order of time; other files have none.
+
+    Raises:
+        ReaderError: If the header does not comply or the file is truncated.
+    """
+    if not Edf.detect(path):
+        raise ReaderError("This is no EDF or BDF file", expected="version '0' or 0xFF BIOSEMI, .edf or .bdf")
+    with _blaming_the_file():
+        file = _open(path)
+        found = tuple(Annotation(float(one.onset), one.duration, one.text) for one in file.annotations)
+        return _start(file), found
+
+
+def _load(path: Path, only: Sequence[str] | None) -> tuple[list[RawSignal], datetime | None]:
+    with _blaming_the_file():
+        file = _open(path)
+        duration = float(file.data_record_duration)
+        offsets = _record_offsets(path, file.num_data_records, duration, file.reserved)
+        _require(only, [signal.label for signal in file.signals])
+        signals = [
+            RawSignal(
+                signal.label,
+                signal.physical_dimension,
+                float(signal.sampling_frequency),
+                _with_pauses(signal.data, offsets, float(signal.sampling_frequency)),
+            )
+            for signal in file.signals
+            if (only is None or signal.label in only)
+            and modality_of(signal.label, float(signal.sampling_frequency)) is not None
+        ]
+        unknown = [RawSignal(signal.label, "", 0.0, np.empty(0)) for signal in file.signals if not signals]
+        start = _start(file)
+    for signal in signals:
+        check_rate(signal.sampling_rate_hz, where=f"signal {signal.name}")
+    return signals or unknown, start
+
+
+@contextmanager
+def _blaming_the_file() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             # It warns of a file that is shorter than its header says, and goes on; we do not.
             warnings.simplefilter("error")
-            file = read(path)
-            duration = float(file.data_record_duration)
-            offsets = _record_offsets(path, file.num_data_records, duration, file.reserved)
-            signals = [
-                RawSignal(
-                    signal.label,
-                    signal.physical_dimension,
-                    float(signal.sampling_frequency),
-                    _with_pauses(signal.data, offsets, float(signal.sampling_frequency)),
-                )
-                for signal in file.signals
-                if modality_of(signal.label, float(signal.sampling_frequency)) is not None
-            ]
-            unknown = [RawSignal(signal.label, "", 0.0, np.empty(0)) for signal in file.signals if not signals]
-            start = _start(file)
+            yield
     except ReaderError:
         raise
     # Whatever the library trips over in a damaged file, it is the file's fault.
@@ -83,9 +125,24 @@ def _load(path: Path) -> tuple[list[RawSignal], datetime | None]:
             got=type(error).__name__,
             fix="check that the copy is complete; repair the header with the recorder's own software",
         ) from None
-    for signal in signals:
-        check_rate(signal.sampling_rate_hz, where=f"signal {signal.name}")
-    return signals or unknown, start
+
+
+def _open(path: Path) -> edfio.Edf | edfio.Bdf:
+    with path.open("rb") as handle:
+        read = edfio.read_edf if handle.read(1) == b"0" else edfio.read_bdf
+    return read(path)
+
+
+def _require(only: Sequence[str] | None, there: Sequence[str]) -> None:
+    missing = [name for name in only or () if name not in there]
+    if missing:
+        raise ReaderError(
+            "The file lacks a signal",
+            where=", ".join(missing),
+            expected="every signal that was asked for",
+            got=", ".join(there) or "no signal",
+            fix="take the file as it was published, or ask for the signals that it holds",
+        )
 
 
 def _start(file: edfio.Edf | edfio.Bdf) -> datetime | None:

@@ -12,6 +12,9 @@ from hdt_fm.schema.errors import HdtError, unknown_name
 EXIT_OK, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
 # Verbs that --multirun goes with.
 SWEPT = ("pretrain", "evaluate")
+# Options that are settings in other words (`--to FOLDER` is `to=FOLDER`); a verb without that setting refuses them.
+VALUED = ("--to", "--from", "--sha256")
+FLAGS = ("--yes", "--verify")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ VERBS = {
         Verb(
             "list", "names known to configs: cohorts, encoders, heads, experiments, ...", False, "hdt-fm list encoders"
         ),
+        Verb("fetch", "a public set from its publisher, after you agreed to its terms", False, "hdt-fm fetch wesad"),
         Verb("inspect", "what a recording or folder holds: format, rates, units, gaps", False, "hdt-fm inspect PATH"),
         Verb("shard", "recordings -> windows in webdataset shards", True, "hdt-fm shard experiment=stress_predict"),
         Verb("pretrain", "shards -> encoder, by cross-modal contrast", True, "hdt-fm pretrain experiment=demo"),
@@ -58,6 +62,7 @@ OPTIONS = """Options (before or after the overrides):
   --multirun       pretrain, evaluate: a run for each combination of overrides with several values (loss=a,b seed=0,1),
                    one after another, each in its own folder under ROOT/sweep
   --version        print the version
+  --to PLACE       publish: hub; fetch: a folder (`hdt-fm fetch --help` has its other options)
 
 Overrides are Hydra's: key=value, group=name (e.g. experiment=stress_predict encoder=resnet training.steps=500).
 """
@@ -125,11 +130,14 @@ def _split(arguments: list[str]) -> tuple[Options, list[str]]:
             if what != "job":
                 raise unknown_name("value of --cfg", str(what), ["job"])
             flags["show_config"] = True
-        elif word.startswith("--to"):
-            target = word.removeprefix("--to").lstrip("=") or next(words, "")
-            overrides.append(f"to={target}")
+        elif word.partition("=")[0] in VALUED:
+            name, given, value = word.partition("=")
+            overrides.append(f"{name[2:]}={value if given else next(words, '')}")
+        elif word in FLAGS:
+            overrides.append(f"{word[2:]}=true")
         elif word.startswith("-"):
-            raise unknown_name("option", word, ["--help", "--cfg", "--dry-run", "--json", "--multirun", "--to"])
+            known = ["--help", "--cfg", "--dry-run", "--json", "--multirun", *VALUED, *FLAGS]
+            raise unknown_name("option", word, known)
         else:
             overrides.append(word)
     return Options(**flags), overrides

@@ -85,6 +85,10 @@ class PublishError(HdtError):
     """A run cannot be published as it stands."""
 
 
+class FetchError(HdtError):
+    """A public data set cannot be downloaded, checked or unpacked."""
+
+
 class UnknownNameError(ConfigError):
     """A name is not in its table."""
 

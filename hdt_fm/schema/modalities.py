@@ -72,9 +72,12 @@ MODALITIES: Mapping[str, Modality] = _table(
     Modality("ecg", "mV", "ECG", (-20.0, 20.0), _VOLT_TO_MV),
     # A DC-coupled amplifier shows the electrodes' own offset, up to 262 mV on common ones.
     Modality("eeg", "uV", "EEG", (-300_000.0, 300_000.0), {"V": (1e6, 0.0), "mV": (1e3, 0.0), "nV": (1e-3, 0.0)}),
+    Modality("eog", "uV", "EOG", (-300_000.0, 300_000.0), {"V": (1e6, 0.0), "mV": (1e3, 0.0), "nV": (1e-3, 0.0)}),
     Modality("emg", "mV", "EMG", (-50.0, 50.0), _VOLT_TO_MV),
     Modality("ppg", ARBITRARY, "PPG", (-_INF, _INF), {"nW": (1.0, 0.0), "NU": (1.0, 0.0), "mV": (1.0, 0.0)}),
-    Modality("resp", ARBITRARY, "Respiration", (-_INF, _INF), dict.fromkeys(("pm", "NU", "mV", "Ohm"), (1.0, 0.0))),
+    Modality(
+        "resp", ARBITRARY, "Respiration", (-_INF, _INF), dict.fromkeys(("pm", "NU", "mV", "Ohm", "%"), (1.0, 0.0))
+    ),
     Modality("abp", "mmHg", "Arterial pressure", (-50.0, 350.0)),
     Modality("cvp", "mmHg", "Venous pressure", (-50.0, 150.0)),
     Modality(

@@ -17,6 +17,7 @@ def window_labels(
     - `class`: index of the class that covers most of the window, if it covers at least `min_cover` of all of it
       (not of what is labelled); of two that cover half each, the lower index.
     - `value`: mean over the labelled time, if at least `min_cover` of the window is labelled. NaN counts as unlabelled.
+      An interval that is the window itself is its value, whatever overlaps it.
     - `event`: events per minute, 60 / mean interval between consecutive events inside the window, from at
       least three events. A rate from intervals does not depend on where the window's edges fall.
     """
@@ -35,6 +36,8 @@ def window_labels(
         shared = np.clip(np.minimum(ends[here], stop) - np.maximum(begins[here], start), 0, None) / window_ns
         if track.kind == "class":
             labels[row] = _majority(values[here], shared, len(track.classes), min_cover)
+        elif (own := (begins[here] == start) & (ends[here] == stop)).any():
+            labels[row] = values[here][own].mean()
         elif (cover := shared.sum()) >= min_cover:
             labels[row] = (shared * values[here]).sum() / cover
     return labels

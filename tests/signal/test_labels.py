@@ -97,3 +97,11 @@ def test_an_empty_track_says_nothing(kind):
     made = LabelTrack("t", kind, empty, empty, np.empty(0), classes=("a",) if kind == "class" else ())
     assert np.isnan(labels(made, [0, 10])).all()
     assert window_labels(made, np.empty(0, dtype=np.int64), S).shape == (0,)
+
+
+def test_a_value_given_for_the_window_itself_is_its_value_whatever_overlaps_it():
+    made = track("value", [(t, t + 10, 60 + t) for t in (0, 2, 4, 6, 8)])
+    assert labels(made, [0, 4, 8]) == [60, 64, 68]
+    # Between two of them, or longer than they are, a window takes the mean over time.
+    assert labels(made, [3])[0] == pytest.approx((7 * 60 + 9 * 62 + 9 * 64 + 7 * 66 + 5 * 68) / 37)
+    assert labels(track("value", [(0, 10, 60), (0, 10, 70), (2, 12, 500)]), [0]) == [65], "two numbers of one window"

@@ -5,10 +5,12 @@ import pytest
 from hdt_fm.schema import registry
 from hdt_fm.schema.protocols import Cohort
 
+NAMES = ("folder", "stress_predict", "bidmc", "sp_sw_har", "ppg_dalia", "wesad", "uci_har", "pamap2", "sleep_edf")
 
-@pytest.mark.parametrize("name", ["folder", "stress_predict", "bidmc", "sp_sw_har"])
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_cohort_keeps_the_contract(name, tmp_path):
-    assert {"folder", "stress_predict", "bidmc", "sp_sw_har", "synthetic"} == set(registry.names("cohorts"))
+    assert {*NAMES, "synthetic"} == set(registry.names("cohorts"))
     cohort = registry.build("cohorts", name, {"path": str(tmp_path), "subject_key": "public"})
     assert isinstance(cohort, Cohort)
     assert all(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from data_pipelines.readers.edf import Edf
+from data_pipelines.readers.edf import Annotation, Edf, read_annotations
 from hdt_fm.schema.errors import ReaderError
 
 SUBJECT = "s" + "f" * 32
@@ -75,3 +75,23 @@ def test_real_files(real_data):
     assert read(folder / "mne_test.edf").recordings["eeg"].values.shape == (136, 3072)
     with pytest.raises(ReaderError, match="squarewave"):
         read(folder / "test_generator.edf")
+
+
+def test_only_the_signals_that_are_named(fabricate, tmp_path):
+    path = fabricate.edf(tmp_path / "night.edf")
+    assert list(Edf(only=["Temp skin"]).read(path, subject=SUBJECT).recordings) == ["temp"]
+    with pytest.raises(ReaderError, match=r"lacks a signal(.|\n)*EEG C3(.|\n)*ECG II, Temp skin"):
+        Edf(only=["Temp skin", "EEG C3"]).read(path, subject=SUBJECT)
+
+
+def test_annotations_come_with_the_start_that_they_count_from(fabricate, tmp_path):
+    path = fabricate.edf(tmp_path / "night.edf")
+    _, found = read_annotations(path)
+    assert found == (Annotation(0.0, None, "start"),)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ReaderError, match="does not comply"):
+        read_annotations(path)
+    other = tmp_path / "notes.edf"
+    other.write_text("no EDF")
+    with pytest.raises(ReaderError, match="no EDF or BDF"):
+        read_annotations(other)
