@@ -144,6 +144,69 @@ def test_digest_sees_one_changed_bit_and_can_leave_heads_out(config: ModelConfig
     assert model_digest(headless, heads=False) == body
 
 
+def test_without_a_fusion_a_checkpoint_is_what_it_was(folder: Path, config: ModelConfig) -> None:
+    """The field is not written, so digests stay, and a folder from before there was one is read."""
+    record = json.loads((folder / "config.json").read_text())
+    assert "fusion" not in record
+    before = {"version", "modalities", "encoder", "per_modality", "projection", "heads", "statistics", "window_s"}
+    assert set(record) == before
+    assert not [name for name in load_file(folder / "model.safetensors") if "fus" in name]
+    assert set(load_file(folder / "stored_embedding.safetensors")) >= {"embeddings", "projections"}
+    assert not {"fused", "others"} & set(load_file(folder / "stored_embedding.safetensors"))
+    model = load(folder)
+    assert model.fusion is None
+    with pytest.raises(ConfigError, match="has no fusion"):
+        model.fuse(model.embed(_window_batch(1)))
+
+
+@pytest.mark.parametrize("name", ["mean", "attention"])
+def test_a_fusion_comes_back_and_leaves_all_else_as_it_is(
+    config: ModelConfig, preprocess: Preprocess, tmp_path: Path, name: str
+) -> None:
+    plain = build_model(config, seed=3)
+    model = build_model(config.model_copy(update={"fusion": Part(name=name)}), seed=3).eval()
+    weights = model.state_dict()
+    assert all(torch.equal(weights[key], value) for key, value in plain.state_dict().items())
+    assert model_digest(model) != model_digest(plain)
+    with torch.no_grad():
+        for weight in model.fusion.parameters():
+            weight.add_(0.1)
+    save_model(model, tmp_path / "here", preprocess=preprocess)
+    loaded, batch = load(tmp_path / "here"), _window_batch(1)
+    assert model_digest(loaded) == model_digest(model)
+    with torch.no_grad():
+        want, got = (one.others(one.embed(batch)) for one in (model, loaded))
+        assert torch.equal(want.values, got.values)
+        assert torch.equal(model.fuse(model.embed(batch)), loaded.fuse(loaded.embed(batch)))
+
+
+def test_another_fusion_of_the_right_shapes_is_found_out(
+    config: ModelConfig, preprocess: Preprocess, tmp_path: Path
+) -> None:
+    model = build_model(config.model_copy(update={"fusion": Part(name="attention")}), seed=3)
+    save_model(model, tmp_path / "here", preprocess=preprocess)
+
+    def nudge(weights: dict) -> None:
+        weights["fusion.add.bias"] = weights["fusion.add.bias"] + 0.01
+
+    _edit_weights(tmp_path / "here", nudge)
+    with pytest.raises(CheckpointError, match="does not reproduce its stored embedding"):
+        load(tmp_path / "here")
+
+
+def test_an_old_checkpoint_may_be_given_a_fusion_that_starts_as_the_mean(folder: Path) -> None:
+    old, batch = load(folder), _window_batch(1)
+    _edit_config(folder, fusion={"name": "attention"})
+    with pytest.raises(CheckpointError, match="missing: fus"):
+        load(folder)
+    model = load(folder, allow_fresh=("fusion", "fused_projection"))
+    with torch.no_grad():
+        embeddings = model.embed(batch)
+        assert torch.equal(embeddings.values, old.embed(batch).values)
+        mean = embeddings.values.sum(1) / embeddings.present.sum(1, keepdim=True)
+        torch.testing.assert_close(model.fuse(embeddings), mean)
+
+
 def test_stored_input_is_noise_with_an_absent_modality_and_a_gap(folder: Path) -> None:
     stored = load_file(folder / "stored_embedding.safetensors")
     present = stored["present"]

@@ -15,6 +15,7 @@ ROOMS = {
     "data": {"schema"},
     "layers": {"schema", "ops"},
     "encoders": {"schema", "layers"},
+    "fusion": {"schema", "layers"},
     "ops": {"schema"},
     "losses": {"schema", "ops"},
     "heads": {"schema", "layers"},

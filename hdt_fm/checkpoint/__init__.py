@@ -36,6 +36,7 @@ from hdt_fm.schema.manifest import (
     ModelConfig,
     Preprocess,
 )
+from hdt_fm.schema.published import find_model
 
 __all__ = ["Model", "build_model", "load", "load_preprocess", "model_digest", "save_model"]
 
@@ -91,7 +92,8 @@ def load(folder: Path | str, *, device: str | torch.device = "cpu", allow_fresh:
     """Rebuild a model from its folder, in evaluation mode, or refuse.
 
     Args:
-        folder: What `save_model` or `hdt-fm publish` wrote.
+        folder: What `save_model` or `hdt-fm publish` wrote, or the name of a model that comes with hdt_fm
+            (`hdt-fm list model`).
         device: Where the model goes after it was checked (the check itself runs on the CPU).
         allow_fresh: Prefixes of parameter names, e.g. "heads", that may keep fresh weights where the file has none
             that fit.
@@ -102,8 +104,8 @@ def load(folder: Path | str, *, device: str | torch.device = "cpu", allow_fresh:
         UnknownNameError: If the config names a part that is not registered here.
         ConfigError: If the config gives a part an argument it does not have.
     """
-    folder = Path(folder)
-    restore_interrupted_swap(folder)
+    restore_interrupted_swap(Path(folder))
+    folder = find_model(folder)
     check_files(folder)
     check_sums(folder)
     config = read_record(folder / CONFIG_NAME, ModelConfig)
@@ -111,7 +113,7 @@ def load(folder: Path | str, *, device: str | torch.device = "cpu", allow_fresh:
     model = _build_checked(config, folder)
     fresh = fill(model, folder / WEIGHTS_NAME, tuple(allow_fresh))
     model.eval()
-    if not any(name.startswith(("encoder.", "projection.")) for name in fresh):
+    if not any(name.startswith(("encoder.", "projection.", "fusion.", "fused_projection.")) for name in fresh):
         check_reproduced(model, folder / PROBE_NAME)
     return model.to(device)
 
@@ -122,7 +124,7 @@ def load_preprocess(folder: Path | str) -> Preprocess:
     Raises:
         CheckpointError: As `load`.
     """
-    folder = Path(folder)
+    folder = find_model(folder)
     check_files(folder)
     check_sums(folder)
     return read_record(folder / PREPROCESS_NAME, Preprocess)

@@ -5,10 +5,13 @@ import json
 from collections.abc import Mapping
 
 import torch
+from einops import rearrange
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from hdt_fm.schema import registry
 from hdt_fm.schema.batch import Batch
+from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.manifest import ModelConfig
 from hdt_fm.schema.protocols import Embeddings
 
@@ -16,17 +19,28 @@ from hdt_fm.schema.protocols import Embeddings
 class Model(nn.Module):
     """Encoder, projection head and the heads trained on it, with the config that rebuilds them.
 
-    Parameter names start with `encoder.`, `projection.` or `heads.<name>.`.
+    Parameter names start with `encoder.`, `projection.`, `fusion.`, `fused_projection.` or `heads.<name>.`.
+
+    Args:
+        fusion: A `Fusion` and the projection head of what it makes; None where each modality stays by itself.
     """
 
     def __init__(
-        self, config: ModelConfig, encoder: nn.Module, projection: nn.Module, heads: Mapping[str, nn.Module]
+        self,
+        config: ModelConfig,
+        encoder: nn.Module,
+        projection: nn.Module,
+        heads: Mapping[str, nn.Module],
+        fusion: tuple[nn.Module, nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.encoder = encoder
         self.projection = projection
         self.heads = nn.ModuleDict(dict(heads))
+        self.fusion: nn.Module | None
+        self.fused_projection: nn.Module | None
+        self.fusion, self.fused_projection = fusion or (None, None)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -54,6 +68,39 @@ class Model(nn.Module):
         """Embeddings into the shared space, unit length; zeros where a modality is absent."""
         return self.projection(embeddings)
 
+    def fuse(self, embeddings: Embeddings) -> Float[Tensor, "batch width"]:
+        """One embedding of each window, of the modalities present.
+
+        Raises:
+            ConfigError: If the model has no fusion.
+        """
+        if self.fusion is None:
+            raise ConfigError(
+                "The model has no fusion",
+                where="fusion",
+                expected="a model that was pretrained with one",
+                fix="hdt-fm pretrain fusion=attention loss=leave_one_out loss.others=fused",
+            )
+        return self.fusion(embeddings.values, embeddings.present)
+
+    def others(self, embeddings: Embeddings) -> Embeddings:
+        """For each modality what the others of its window say together: their fusion in the shared space, unit length;
+        zeros where there is no other.
+
+        Raises:
+            ConfigError: If the model has no fusion.
+        """
+        batch, modalities, _ = embeddings.values.shape
+        own = torch.eye(modalities, dtype=torch.bool, device=embeddings.present.device)
+        rest = rearrange(embeddings.present[:, None] & ~own, "b out m -> (b out) m")
+        fused = self.fuse(Embeddings(embeddings.values.repeat_interleave(modalities, dim=0), rest))
+        assert self.fused_projection is not None, "fuse has refused a model without a fusion"
+        projected = self.fused_projection(Embeddings(fused[:, None], rest.any(1, keepdim=True)))
+        return Embeddings(
+            values=rearrange(projected.values, "(b out) 1 dim -> b out dim", b=batch),
+            present=rearrange(projected.present, "(b out) 1 -> b out", b=batch),
+        )
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
@@ -78,7 +125,18 @@ def build_model(config: ModelConfig, *, seed: int = 0) -> Model:
         settings = {"modalities": len(config.modalities), "width": encoder.width, **config.projection.args}
         projection = registry.build("heads", config.projection.name, settings)
         heads = {name: registry.build("heads", part.name, part.args) for name, part in config.heads.items()}
-    return Model(config, encoder, projection, heads)
+        # Last, so that all else begins with the weights that it has without a fusion.
+        fusion = _fusion(config, encoder.width) if config.fusion else None
+    return Model(config, encoder, projection, heads, fusion)
+
+
+def _fusion(config: ModelConfig, width: int) -> tuple[nn.Module, nn.Module]:
+    """The fusion and its projection: one more head of the kind that modalities have."""
+    assert config.fusion is not None
+    names = [column.name for column in config.modalities]
+    fusion = registry.build("fusion", config.fusion.name, {"modalities": names, "width": width, **config.fusion.args})
+    settings = {"modalities": 1, "width": width, **config.projection.args}
+    return fusion, registry.build("heads", config.projection.name, settings)
 
 
 def model_digest(model: Model, *, heads: bool = True) -> str:

@@ -44,8 +44,10 @@ def _batch(config: ModelConfig, signals: dict[str, Signal], present: Tensor) -> 
 def _answers(model: Model, batch: Batch) -> dict[str, Tensor]:
     with torch.no_grad():
         embeddings = model.embed(batch)
-        projections = model.project(embeddings)
-    return {"embeddings": embeddings.values, "projections": projections.values}
+        answers = {"embeddings": embeddings.values, "projections": model.project(embeddings).values}
+        if model.fusion is not None:
+            answers |= {"fused": model.fuse(embeddings), "others": model.others(embeddings).values}
+    return answers
 
 
 def stored_embedding(model: Model) -> dict[str, Tensor]:

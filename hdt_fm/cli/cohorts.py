@@ -75,6 +75,11 @@ class Cohorts:
         """Whether anyone is kept for validation."""
         return any(len(people.validation) for people in self.people.values())
 
+    def pseudonyms(self, part: str) -> frozenset[str]:
+        """Those of all cohorts in a part of the split (`train`, `validation`, `test`)."""
+        rows = {name: getattr(people, part) for name, people in self.people.items()}
+        return frozenset(self.folders[name].manifest.subjects[row].subject for name in rows for row in rows[name])
+
     @property
     def digest(self) -> str:
         """Names the windows; of one cohort the digest of its folder."""

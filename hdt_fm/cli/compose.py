@@ -22,7 +22,14 @@ from hdt_fm.schema.preparation import Plain
 
 Section = TypeVar("Section", bound=Plain)
 # Sections whose keys are the signature of a registered part: a default that stands there need not stand in YAML.
-PARTS = {"cohort": "cohorts", "encoder": "encoders", "projection": "heads", "loss": "losses", "head": "heads"}
+PARTS = {
+    "cohort": "cohorts",
+    "encoder": "encoders",
+    "projection": "heads",
+    "fusion": "fusion",
+    "loss": "losses",
+    "head": "heads",
+}
 OPTIONAL_GROUPS = ("experiment", "debug")
 _OVERRIDE = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[A-Za-z0-9_./@]+)=(?P<value>.*)", re.DOTALL)
 
@@ -67,6 +74,21 @@ class Config:
         if name not in registry.names(PARTS[key]):
             raise unknown_name(key, str(name), registry.names(PARTS[key]), where=f"{key}.name")
         return Part(name=name, args=args)
+
+    def part_or_none(self, key: str) -> Part | None:
+        """As `part`; None where the config chose to do without one, by a name that is null."""
+        args = self._plain(key)
+        if args.pop("name", None) is not None:
+            return self.part(key)
+        if args:
+            raise ConfigError(
+                f"There are settings of a {key}, but no {key}",
+                where=key,
+                expected=f"{key}={' or '.join(registry.names(PARTS[key]))}",
+                got=", ".join(args),
+                fix=f"choose one, or leave the settings of {key} out",
+            )
+        return None
 
     def yaml(self) -> str:
         """The composed config as text, interpolations unresolved."""

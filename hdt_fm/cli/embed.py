@@ -29,7 +29,12 @@ def run(run: Run) -> RunRecord:
     return run.finish(
         outputs={"table": target},
         following=(f"hdt-fm finetune {config.chosen}", f"hdt-fm finetune {config.chosen} head=forecast"),
-        summary={"windows": len(table), "modalities": ", ".join(table.modalities), "width": table.embeddings.shape[2]},
+        summary={
+            "windows": len(table),
+            "modalities": ", ".join(table.modalities),
+            **({"beside": "fused"} if table.fused is not None else {}),
+            "width": table.embeddings.shape[2],
+        },
         provenance={"model": table.model_digest, "shards": table.data_digest},
     )
 

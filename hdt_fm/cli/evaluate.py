@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdt_fm.checkpoint import load
+from hdt_fm.checkpoint import Model, build_model, load
 from hdt_fm.cli.also import PROTOCOLS, Beside, check_also
 from hdt_fm.cli.cohorts import NOBODY, Cohorts
 from hdt_fm.cli.compose import Config
-from hdt_fm.cli.held_out import held_out_fold, people_of_checkpoint, pseudonyms
+from hdt_fm.cli.held_out import held_out_fold, people_of_checkpoint, pseudonyms, refuse_known_cohort
 from hdt_fm.cli.run import Run, peak_memory_gb, write_text
 from hdt_fm.cli.scratch import scratch_scores
 from hdt_fm.cli.settings import ProtocolSettings, TrainingSettings
@@ -21,6 +21,7 @@ from hdt_fm.cli.trial import trial
 from hdt_fm.cli.workflow import (
     People,
     Rows,
+    cohorts_around,
     device_of,
     embed,
     hand_made,
@@ -28,14 +29,16 @@ from hdt_fm.cli.workflow import (
     open_shards,
     prepare_machine,
     start_of,
-    train_encoder,
+    train_over,
 )
+from hdt_fm.data.embeddings import fuser
 from hdt_fm.data.shards import ShardFolder
 from hdt_fm.evaluation.audit import Pretraining
 from hdt_fm.evaluation.baselines import RANDOM_ENCODER
 from hdt_fm.evaluation.classification import classification
 from hdt_fm.evaluation.contest import contest
 from hdt_fm.evaluation.folds import Fold, grouped_folds, leave_one_group_out
+from hdt_fm.evaluation.fused import Fuse
 from hdt_fm.evaluation.hand_features import spectral_peak_rate
 from hdt_fm.evaluation.multiview import multiview_cca
 from hdt_fm.evaluation.regression import regression
@@ -43,6 +46,7 @@ from hdt_fm.evaluation.retrieval import LINEAR, Part, retrieval_over
 from hdt_fm.report.tables import flat_rows, markdown
 from hdt_fm.schema.embedding import EmbeddingTable
 from hdt_fm.schema.errors import ConfigError
+from hdt_fm.schema.published import find_model
 from hdt_fm.schema.result import Result, RunRecord
 
 CLOSED_FORM_START = "closed-form start"
@@ -50,12 +54,13 @@ CLOSED_FORM_START = "closed-form start"
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the protocols compare: one entry a fold in `tables`, `untrained` (by name) and `pretrained_on`."""
+    """What the protocols compare: one entry a fold in `tables`, `untrained` (by name), `pretrained_on` and `fuse`."""
 
     folds: Sequence[Fold]
     tables: Sequence[EmbeddingTable]
     untrained: Sequence[Mapping[str, EmbeddingTable]]
     pretrained_on: Sequence[frozenset[str]] | None
+    fuse: Sequence[Fuse] | None = None
 
 
 def run(run: Run) -> RunRecord:
@@ -65,7 +70,8 @@ def run(run: Run) -> RunRecord:
     protocol = config.section("protocol", ProtocolSettings)
     folder = open_shards(config)
     check_also(protocol, folder)
-    evidence = _held_out(run, folder) if protocol.people == "held_out" else _per_fold(run, folder, protocol)
+    gather = {"held_out": _held_out, "per_fold": _per_fold, "unseen": _unseen}[protocol.people]
+    evidence = gather(run, folder, protocol)
     table = evidence.tables[0]
     hand, names, courses = hand_made(folder, table, run.progress("evaluate"))
     scratch = scratch_scores(run, folder, table, evidence.folds)
@@ -80,7 +86,8 @@ def run(run: Run) -> RunRecord:
         for table, untrained, fold in zip(evidence.tables, evidence.untrained, evidence.folds, strict=True)
     ]
     found = retrieval_over(parts, pools=(protocol.max_pool,), seed=int(config.value("seed")), draws=protocol.draws)
-    results = (task, found, *_further(run, evidence, folder, protocol, (hand, names), courses))
+    made = (task, found, *_further(run, evidence, folder, protocol, (hand, names), courses))
+    results = tuple(one.over(folder.manifest.cohort) for one in made)
     text = "\n\n".join(markdown(result) for result in results)
     write_text(run.folder / "table.md", text + "\n")
     write_text(run.folder / "rows.json", json.dumps(flat_rows(results), indent=1) + "\n")
@@ -106,52 +113,80 @@ def plan(config: Config) -> dict[str, Any]:
     everyone = People(np.arange(len(folder.manifest.subjects)), NOBODY, NOBODY)
     tried = trial(config, Cohorts.one(folder, everyone))
     everybody = len({row.group for row in folder.manifest.subjects})
-    folds = (everybody if protocol.folds == "all" else protocol.folds) if protocol.people == "per_fold" else 1
-    steps = protocol.scratch_steps + (config.section("training", TrainingSettings).steps if folds > 1 else 0)
+    folds = (everybody if protocol.folds == "all" else protocol.folds) if protocol.people != "held_out" else 1
+    pretrained = folds if protocol.people == "per_fold" else 0
+    steps = protocol.scratch_steps + (config.section("training", TrainingSettings).steps if pretrained else 0)
     return {
         "protocol": f"{protocol.kind} of {protocol.label}, people {protocol.people}",
         "windows with the label": f"{int(known.sum())} of {folder.windows}",
         "people with the label": len(np.unique(folder.subject_rows[known])),
-        "encoders to pretrain": folds if folds > 1 else 0,
+        "encoders to pretrain": pretrained,
         "estimated minutes": round(tried.seconds * steps * folds / 60, 1),
         "peak memory GB": peak_memory_gb(),
     }
 
 
-def _held_out(run: Run, folder: ShardFolder) -> Evidence:
+def _held_out(run: Run, folder: ShardFolder, protocol: ProtocolSettings) -> Evidence:
     """One fold: people of the pretraining against those that it was kept from."""
     config = run.config
     checkpoint = Path(config.value("checkpoint"))
     people = people_of_checkpoint(checkpoint)
-    table = embed(config, load(checkpoint, device=device_of(config)), folder, run.progress("embed"))
+    model = load(checkpoint, device=device_of(config))
+    table = embed(config, model, folder, run.progress("embed"))
     fold = held_out_fold(table, people)
     untrained = _untrained(config, folder, np.unique(table.subject[fold.train]))
-    return Evidence([fold], [table], [untrained], [pseudonyms(people)])
+    return Evidence([fold], [table], [untrained], [pseudonyms(people)], _fuse([model]))
 
 
 def _per_fold(run: Run, folder: ShardFolder, protocol: ProtocolSettings) -> Evidence:
-    """Folds over everyone; for each, an encoder pretrained without its test people."""
+    """Folds over everyone; for each, an encoder pretrained without its test people, and on all of other `cohorts`."""
     config = run.config
-    seed = int(config.value("seed"))
-    order = np.lexsort((folder.t0_ns, folder.subject_rows))
-    subject = folder.subject_rows[order].astype(np.int64)
-    names = sorted({row.group for row in folder.manifest.subjects})
-    group = np.array([names.index(row.group) for row in folder.manifest.subjects])[subject]
-    folds = leave_one_group_out(group) if protocol.folds == "all" else grouped_folds(group, protocol.folds, seed)
-    tables, untrained, saw = [], [], []
+    subject, folds = _folds(folder, protocol, int(config.value("seed")))
+    tables, untrained, saw, models = [], [], [], []
     for number, fold in enumerate(folds, start=1):
         train = np.unique(subject[fold.train])
         home = run.folder / "folds" / str(number)
         report = run.progress(f"fold {number} of {len(folds)}: pretrain")
-        model, outcome = train_encoder(
-            config, folder, People(train, NOBODY, NOBODY), home, progress=report, say=run.say
-        )
+        cohorts = cohorts_around(config, folder, train)
+        model, outcome = train_over(config, cohorts, home, progress=report, say=run.say)
         if not outcome.finished:  # its signal was caught to save the step; no table may rest on half an encoder
             raise KeyboardInterrupt
         tables.append(embed(config, model, folder))
+        models.append(model)
         untrained.append(_untrained(config, folder, train))
-        saw.append(frozenset(folder.manifest.subjects[row].subject for row in train))
-    return Evidence(folds, tables, untrained, saw)
+        saw.append(cohorts.pseudonyms("train"))
+    return Evidence(folds, tables, untrained, saw, _fuse(models))
+
+
+def _unseen(run: Run, folder: ShardFolder, protocol: ProtocolSettings) -> Evidence:
+    """Folds over everyone under one encoder that was trained elsewhere; only heads and baselines learn here."""
+    config = run.config
+    checkpoint = find_model(config.value("checkpoint"))
+    saw = refuse_known_cohort(checkpoint, folder.manifest, folder.digest)
+    model = load(checkpoint, device=device_of(config))
+    seed = int(config.value("seed"))
+    _, folds = _folds(folder, protocol, seed)
+    table = embed(config, model, folder, run.progress("embed"))
+    random = {RANDOM_ENCODER: embed(config, build_model(model.config, seed=seed + 1), folder)}
+    count = len(folds)
+    return Evidence(folds, [table] * count, [random] * count, [saw] * count, _fuse([model] * count))
+
+
+def _folds(folder: ShardFolder, protocol: ProtocolSettings, seed: int) -> tuple[Rows, list[Fold]]:
+    """Whose each row of a table of these shards is, and the folds over it."""
+    order = np.lexsort((folder.t0_ns, folder.subject_rows))
+    subject = folder.subject_rows[order].astype(np.int64)
+    names = sorted({row.group for row in folder.manifest.subjects})
+    group = np.array([names.index(row.group) for row in folder.manifest.subjects])[subject]
+    everyone = protocol.folds == "all"
+    return subject, list(leave_one_group_out(group) if everyone else grouped_folds(group, int(protocol.folds), seed))
+
+
+def _fuse(models: Sequence[Model]) -> list[Fuse] | None:
+    """The fusion of each model; None where they have none."""
+    made = [fuser(model, model.modalities) for model in models]
+    found = [fuse for fuse in made if fuse is not None]
+    return found or None
 
 
 def _untrained(config: Config, folder: ShardFolder, train: Rows) -> dict[str, EmbeddingTable]:
@@ -184,6 +219,7 @@ def _task(
         "extra_tables": {name: some if len(some) > 1 else some[0] for name, some in untrained.items()},
         "predictions": {"trained from scratch": scratch},
         "fold_tables": tables if len(tables) > 1 else None,
+        "fuse": evidence.fuse,
         "pretraining": Pretraining(tuple(evidence.pretrained_on)) if evidence.pretrained_on else None,
         "personal": protocol.personal,
         "seed": seed,
@@ -227,6 +263,7 @@ def _further(
         folds=evidence.folds,
         random_tables=untrained[RANDOM_ENCODER],
         fold_tables=tables if len(tables) > 1 else None,
+        fuse=evidence.fuse,
         pretraining=Pretraining(tuple(evidence.pretrained_on)) if evidence.pretrained_on else None,
         kind="class" if protocol.kind == "classification" else "value",
         seed=int(run.config.value("seed")),
@@ -244,7 +281,7 @@ def _further(
 
 
 def _only(table: EmbeddingTable, modalities: tuple[str, ...] | None) -> EmbeddingTable:
-    """The table with some modalities alone."""
+    """The table with some modalities alone; what was fused of all of them is gone."""
     if modalities is None:
         return table
     unknown = [name for name in modalities if name not in table.modalities]
@@ -259,6 +296,7 @@ def _only(table: EmbeddingTable, modalities: tuple[str, ...] | None) -> Embeddin
         embeddings=table.embeddings[:, k],
         projections=table.projections[:, k],
         present=table.present[:, k],
+        fused=None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Whom a checkpoint's pretraining saw, and the one fold that keeps to it."""
+"""Whom a checkpoint's pretraining saw, the one fold that keeps to it, and whether it saw anyone of another cohort."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from hdt_fm.evaluation.folds import Fold
+from hdt_fm.report.check import PROVENANCE_NAME, Provenance
 from hdt_fm.schema.embedding import EmbeddingTable
-from hdt_fm.schema.errors import ConfigError, SplitError
+from hdt_fm.schema.errors import ConfigError, LeakError, SplitError
+from hdt_fm.schema.result import RunRecord
+from hdt_fm.schema.shard import ShardManifest
 
 PEOPLE_NAME = "people.json"
 PARTS = ("train", "validation", "test")
@@ -47,6 +50,40 @@ def held_out_fold(table: EmbeddingTable, people: dict[str, list[str]]) -> Fold:
     groups = frozenset(int(group) for group in table.group[rows["test"]])
     train = np.sort(np.concatenate([rows["train"], rows["validation"]]))
     return Fold(train=train, test=rows["test"], rows=len(table), test_groups=groups)
+
+
+def refuse_known_cohort(checkpoint: Path, manifest: ShardManifest, digest: str) -> frozenset[str]:
+    """Whom the encoder is known to have seen, none of them of this cohort.
+
+    Of a published encoder the cohorts are known and not the people, so a cohort of the same name or from the same
+    files is refused as a whole.
+
+    Args:
+        checkpoint: A run's checkpoint, or a published folder.
+        manifest, digest: Of the shards to be evaluated.
+
+    Raises:
+        LeakError: If it saw people of this cohort, or may have.
+        ConfigError: If nothing says what it saw.
+    """
+    published = checkpoint / PROVENANCE_NAME
+    if published.is_file():
+        data = Provenance.model_validate_json(published.read_bytes()).data
+        known = any(manifest.cohort == one.cohort or manifest.input_digest == one.input_digest for one in data)
+        saw: frozenset[str] = frozenset()
+    else:
+        saw = pseudonyms(people_of_checkpoint(checkpoint))
+        record = checkpoint.parent / "result.json"
+        shards = RunRecord.model_validate_json(record.read_bytes()).provenance["shards"] if record.is_file() else ""
+        known = digest in str(shards).split() or any(row.subject in saw for row in manifest.subjects)
+    if known:
+        raise LeakError(
+            "The encoder was pretrained on people of this cohort",
+            where="protocol.people=unseen",
+            expected="a cohort that it never saw",
+            fix="protocol.people=held_out tests on those it was kept from, per_fold pretrains anew",
+        )
+    return saw
 
 
 def pseudonyms(people: dict[str, list[str]]) -> frozenset[str]:

@@ -86,7 +86,7 @@ class ProtocolSettings(Plain):
     kind: Literal["classification", "regression"]
     label: str
     folds: Annotated[int, Field(ge=2)] | Literal["all"]
-    people: Literal["held_out", "per_fold"]
+    people: Literal["held_out", "per_fold", "unseen"]
     draws: int = Field(ge=10)
     scratch_steps: int = Field(ge=1)
     max_pool: int = Field(ge=2)
@@ -133,5 +133,6 @@ class PublishSettings(Plain):
     authors: str = Field(min_length=1)
     citation: str
     tags: tuple[str, ...]
+    evaluations: tuple[str, ...]
     repo_id: str | None
     private: bool

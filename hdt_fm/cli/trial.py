@@ -7,9 +7,8 @@ from hdt_fm.cli.cohorts import Cohorts
 from hdt_fm.cli.compose import Config
 from hdt_fm.cli.settings import TrainingSettings
 from hdt_fm.cli.workflow import TYPICAL_WINDOWS, changes, device_of, model_over, new_loss, refuse_shaped
-from hdt_fm.schema.batch import Batch
-from hdt_fm.schema.protocols import Encoded
 from hdt_fm.training.caching import encode_in_pieces
+from hdt_fm.training.module import encoding
 
 STEPS = 3
 
@@ -34,12 +33,7 @@ def trial(config: Config, cohorts: Cohorts) -> Trial:
     model = model.to(device_of(config))
     data = cohorts.data(batch_size=training.batch_size, people_per_pool=training.people_per_pool, seed=seed)
     stream, (augment, drop) = data.train_dataloader(), changes(config)
-    learned = tuple(model.parameters())
-
-    def encode(seen: Batch) -> Encoded:
-        embeddings = model.embed(seen)
-        return Encoded(embeddings, model.project(embeddings), seen, seen)
-
+    learned, encode = tuple(model.parameters()), encoding(model, loss)
     times = []
     for step in range(STEPS):
         start = time.monotonic()

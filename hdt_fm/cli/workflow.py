@@ -84,6 +84,26 @@ def open_cohorts(config: Config) -> Cohorts:
     return joined(folders, [people_of(config, folder) for folder in folders], alpha)
 
 
+def cohorts_around(config: Config, folder: ShardFolder, train: Rows) -> Cohorts:
+    """Some people of one cohort, and everyone of the others that `cohorts` lists."""
+    some = People(train, NOBODY, NOBODY)
+    paths = config.value("cohorts")
+    if paths is None:
+        return Cohorts.one(folder, some)
+    others = [one for one in map(ShardFolder.open, map(Path, paths)) if one.digest != folder.digest]
+    if len(others) == len(paths):
+        raise ConfigError(
+            "The shards that are evaluated are not among the cohorts",
+            where="protocol.people=per_fold",
+            expected="shards: one of the folders in `cohorts`",
+            got=str(config.value("shards")),
+            fix="protocol.people=unseen takes a checkpoint that never saw this cohort",
+        )
+    everyone = [People(np.arange(len(one.manifest.subjects)), NOBODY, NOBODY) for one in others]
+    alpha = config.section("training", TrainingSettings).cohort_alpha
+    return joined([folder, *others], [some, *everyone], alpha)
+
+
 def people_of(config: Config, folder: ShardFolder) -> People:
     """The split by person that the config and its seed fix."""
     fractions = config.section("split", SplitSettings).fractions
@@ -113,6 +133,7 @@ def model_over(config: Config, cohorts: Cohorts, *, seed: int | None = None) -> 
         encoder=Part(name=encoder.name, args=args),
         per_modality={name: value for name, value in per_modality.items() if name in of_these},
         projection=projection,
+        fusion=config.part_or_none("fusion"),
         statistics=cohorts.statistics(own_seed),
         window_s=cohorts.first.header.window_s,
     )

@@ -20,9 +20,12 @@ from hdt_fm.schema.protocols import Embeddings
 from hdt_fm.schema.shard import LabelColumn
 
 TABLE_VERSION = 1
+# Windows that are fused at a time; it bounds memory and changes nothing.
+FUSED_AT_ONCE = 4096
 ARRAYS_NAME = "embeddings.safetensors"
 TABLE_NAME = "table.json"
 _ARRAYS = ("embeddings", "projections", "present", "subject", "group", "time_s", "window_id")
+_FUSED = "fused"
 _PLAIN = ("window_s", "hop_s", "model_digest", "data_digest")
 
 
@@ -40,8 +43,8 @@ def compute_embeddings(
     """Embed every window of a folder.
 
     Args:
-        model: A module with `embed(batch)` and `project(embeddings)`, each giving `Embeddings`. It is put into
-            evaluation mode and back.
+        model: A module with `embed(batch)` and `project(embeddings)`, each giving `Embeddings`, and, where it has a
+            `fusion`, `fuse(embeddings)`. It is put into evaluation mode and back.
         model_digest: What names the model in the table (`hdt_fm.checkpoint.model_digest`, without its heads).
         modalities: The model's, in the order of its embeddings; None where they are the folder's.
         progress: Called with (done, total, what).
@@ -70,6 +73,7 @@ def compute_embeddings(
     subject = folder.subject_rows[order].astype(np.int64)
     groups = [row.group for row in folder.manifest.subjects]
     numbers = {group: number for number, group in enumerate(sorted(set(groups)))}
+    fuse = fuser(model, known)
     return EmbeddingTable(
         modalities=shared,
         embeddings=arrays["embeddings"],
@@ -86,7 +90,43 @@ def compute_embeddings(
         hop_s=folder.header.hop_s,
         model_digest=model_digest,
         data_digest=folder.digest,
+        fused=fuse(shared, arrays["embeddings"], arrays["present"]) if fuse else None,
     )
+
+
+def fuser(model: Any, known: Sequence[str]) -> Callable[..., NDArray[np.float32]] | None:
+    """What the model's fusion makes of embeddings that were computed before.
+
+    Args:
+        model: As for `compute_embeddings`; None comes back where it has no fusion.
+        known: The model's modalities, in the order of its embeddings.
+
+    Returns:
+        (modalities, embeddings, present) -> (window, width), for any of the model's modalities in any order; of a
+        window only what is present is read.
+    """
+    if getattr(model, "fusion", None) is None:
+        return None
+
+    @torch.no_grad()
+    def fuse(
+        modalities: Sequence[str], embeddings: NDArray[np.floating], present: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
+        was_training, place = model.training, [known.index(name) for name in modalities]
+        model.eval()
+        parts = []
+        for start in range(0, len(present), FUSED_AT_ONCE):
+            some = slice(start, start + FUSED_AT_ONCE)
+            here = torch.zeros(len(present[some]), len(known), dtype=torch.bool)
+            values = torch.zeros(*here.shape, embeddings.shape[2])
+            here[:, place] = torch.from_numpy(present[some])
+            values[:, place] = torch.from_numpy(embeddings[some]).float()
+            device = next(model.parameters()).device
+            parts.append(model.fuse(Embeddings(values.to(device), here.to(device))).float().cpu())
+        model.train(was_training)
+        return torch.cat(parts).numpy()
+
+    return fuse
 
 
 def save_table(table: EmbeddingTable, folder: Path | str) -> None:
@@ -95,6 +135,8 @@ def save_table(table: EmbeddingTable, folder: Path | str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {name: np.ascontiguousarray(getattr(table, name)) for name in _ARRAYS}
     arrays |= {f"label.{name}": np.ascontiguousarray(values) for name, values in table.labels.items()}
+    if table.fused is not None:
+        arrays[_FUSED] = np.ascontiguousarray(table.fused)
     data = save(arrays)
     facts = {name: getattr(table, name) for name in _PLAIN} | {
         "version": TABLE_VERSION,
@@ -140,6 +182,7 @@ def load_table(folder: Path | str) -> EmbeddingTable:
     fields: dict[str, Any] = {name: arrays[name] for name in _ARRAYS} | {name: facts[name] for name in _PLAIN}
     return EmbeddingTable(
         **fields,
+        fused=arrays.get(_FUSED),
         modalities=tuple(facts["modalities"]),
         subjects=tuple(facts["subjects"]),
         labels={name.removeprefix("label."): arrays[name] for name in arrays if name.startswith("label.")},

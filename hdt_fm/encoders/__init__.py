@@ -62,8 +62,7 @@ class ModalityEncoders(nn.Module):
             center, scale = statistics[name]
             args = {"center": center, "scale": scale, **encoder.args, **own_or_of_kind(per_modality, name)}
             self.encoders[name] = build("encoders", encoder.name, args)
-            teacher = getattr(self.encoders[name], "taught_by", None)
-            if teacher is not None:
+            for teacher in getattr(self.encoders[name], "teachers", ()):
                 look_up_modality(teacher)
         widths: dict[str, Any] = {name: part.width for name, part in self.encoders.items()}
         if len(set(widths.values())) != 1:
@@ -139,13 +138,14 @@ class ModalityEncoders(nn.Module):
     def _teach(self, batches: Sequence[Batch]) -> None:
         """Let encoders learn what another modality of the same windows knows outright, in the cohort with most."""
         for name, encoder in self.encoders.items():
-            if not isinstance(encoder, Taught) or encoder.taught_by is None:
+            if not isinstance(encoder, Taught):
                 continue
-            both = [_both(batch, name, encoder.taught_by) for batch in batches]
-            most = max(range(len(batches)), key=lambda number: len(both[number]))
-            if name in batches[most].signals and encoder.taught_by in batches[most].signals:
-                some = batches[most].select(both[most])
-                encoder.learn_from(some.signals[name], some.signals[encoder.taught_by], some.subject)
+            for teacher in sorted(encoder.teachers):
+                both = [_both(batch, name, teacher) for batch in batches]
+                most = max(range(len(batches)), key=lambda number: len(both[number]))
+                if len(both[most]):
+                    some = batches[most].select(both[most])
+                    encoder.learn_from(teacher, some.signals[name], some.signals[teacher], some.subject)
 
     def _encode(self, name: str, signal: Signal | None, here: Tensor) -> Float[Tensor, "batch width"]:
         dtype = next(self.encoders[name].parameters()).dtype

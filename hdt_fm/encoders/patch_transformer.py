@@ -1,5 +1,8 @@
 """A transformer over patches of a sampled signal: any rate, any channel count, any window length."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float, Int
@@ -14,6 +17,8 @@ from hdt_fm.layers.rotary import rotary_angles
 from hdt_fm.layers.slots import slot_means, slot_shares
 from hdt_fm.layers.spectra import PatchSpectra
 from hdt_fm.schema.batch import Signal
+from hdt_fm.schema.errors import ConfigError
+from hdt_fm.schema.registry import check_arguments
 
 
 class PatchTransformer(nn.Module):
@@ -30,16 +35,15 @@ class PatchTransformer(nn.Module):
         patch_points: Points at which a patch is read, whatever the sampling rate.
         slow_s: Seconds of a second, longer kind of patch for rhythms slower than a patch (breathing); None for none.
         slow_points: Points of those.
-        rhythm_s: Seconds of the spectrum in which a slow rhythm is looked for, see `Rhythm`; None for none.
-        rhythm_low_hz, rhythm_high_hz: Its band.
-        rhythm_of: Modality that teaches at the start of pretraining what the rhythm is; None leaves it to the loss.
+        rhythms: Rhythms that are looked for, by a name of your own (breath, pulse): the arguments of a `Rhythm` each.
         slots: Equal stretches of the window that are pooled apart, so that the embedding knows when, not only what.
         slot_width: Components that a slot keeps. Few: what two modalities share at one moment is little, and the
             layer that reads all slots would else learn training windows by heart.
         dropout: Of the blocks and of what is pooled.
         center, scale: Input statistics of the training people, in the modality's unit.
 
-    Units: values in the modality's canonical unit; the embedding has none (layer-normalised).
+    Units: values in the modality's canonical unit; the embedding has none (layer-normalised, but for the last `direct`
+    components: places of rhythms in their bands, -1 to 1).
     """
 
     def __init__(
@@ -52,10 +56,7 @@ class PatchTransformer(nn.Module):
         patch_points: int = 32,
         slow_s: float | None = None,
         slow_points: int = 128,
-        rhythm_s: float | None = None,
-        rhythm_low_hz: float = 0.06,
-        rhythm_high_hz: float = 0.62,
-        rhythm_of: str | None = None,
+        rhythms: Mapping[str, Mapping[str, Any]] | None = None,
         slots: int = 30,
         slot_width: int = 8,
         dropout: float = 0.0,
@@ -67,11 +68,20 @@ class PatchTransformer(nn.Module):
         self.input_scale = InputScale(center=center, scale=scale)
         self.embed = PatchEmbed(patch_s=patch_s, points=patch_points, width=width)
         self.slow = None if slow_s is None else PatchSpectra(patch_s=slow_s, points=slow_points)
-        self.rhythm = None
-        if rhythm_s is not None:
-            self.rhythm = Rhythm(span_s=rhythm_s, low_hz=rhythm_low_hz, high_hz=rhythm_high_hz)
-        self.taught_by = rhythm_of if self.rhythm else None
-        self.direct = MOMENTS if self.rhythm else 0
+        for name, asked in (rhythms or {}).items():
+            check_arguments(Rhythm, asked, where=f"patch_transformer.rhythms.{name}")
+        # Learned at the start alone: what the loss wants of two modalities is not what a rhythm was taught to be.
+        self.rhythms = nn.ModuleDict({name: Rhythm(**asked) for name, asked in (rhythms or {}).items()})
+        self.rhythms.requires_grad_(False)
+        self.direct = MOMENTS * len(self.rhythms)
+        if self.direct >= width:
+            raise ConfigError(
+                "Rhythms leave no component to anything else",
+                where="patch_transformer",
+                expected=f"width above {self.direct}, {MOMENTS} for each of {len(self.rhythms)} rhythms",
+                got=f"width {width}",
+                fix="widen the encoder or look for fewer rhythms",
+            )
         self.channel = ChannelTable(width=width)
         self.level = nn.Linear(2, width, bias=False)
         self.merge = nn.Sequential(nn.GELU(), nn.Linear(width, width))
@@ -80,8 +90,8 @@ class PatchTransformer(nn.Module):
         self.summary = SummaryToken(width=width)
         self.narrow = nn.Linear(width, slot_width)
         self.drop = nn.Dropout(dropout)
-        self.readout = nn.Linear(slots * slot_width + width + self._slow_features(), width)
-        self.out_norm = nn.LayerNorm(width)
+        self.readout = nn.Linear(slots * slot_width + width + self._slow_features(), width - self.direct)
+        self.out_norm = nn.LayerNorm(width - self.direct)
 
     def forward(
         self,
@@ -91,7 +101,9 @@ class PatchTransformer(nn.Module):
     ) -> Float[Tensor, "batch width"]:
         """Embed each window; a window without an observed sample gives one fixed vector."""
         pooled = torch.cat(self.pooled(values, observed, sampling_rate_hz), dim=-1)
-        return self.out_norm(self.readout(self.drop(pooled)))
+        mixed = self.out_norm(self.readout(self.drop(pooled)))
+        # The places of rhythms are answers: mixed with others, or divided by how far those spread, they would be none.
+        return torch.cat((mixed, pooled[:, pooled.shape[1] - self.direct :]), dim=-1)
 
     def pooled(
         self,
@@ -99,7 +111,7 @@ class PatchTransformer(nn.Module):
         observed: Bool[Tensor, "batch time"],
         sampling_rate_hz: float,
     ) -> list[Float[Tensor, "batch _"]]:
-        """What the last layer reads: every slot; level and spread; slow spectrum; shares and place of the rhythm."""
+        """What the last layer reads: slots; level and spread; slow spectrum; shares of rhythms, then their places."""
         waveform, summary = self.input_scale(values, observed)
         place = (self.channel(values.shape[1]) + self.level(summary))[:, :, None]
         by_channel, share = self.embed(waveform, observed, sampling_rate_hz)
@@ -115,24 +127,31 @@ class PatchTransformer(nn.Module):
         if self.slow is not None:
             _, lines, share = self.slow(waveform, observed, sampling_rate_hz)
             pooled.append(slow_rhythms(lines, share))
-        if self.rhythm is not None:
-            pooled.extend(self.rhythm(waveform, observed, sampling_rate_hz))
-        return pooled
+        found = [rhythm(waveform, observed, sampling_rate_hz) for rhythm in self.rhythms.values()]
+        # Places come last: they are `direct`.
+        return [*pooled, *(weight for weight, _ in found), *(place for _, place in found)]
 
-    def learn_from(self, own: Signal, teacher: Signal, subject: Int[Tensor, " batch"]) -> None:
-        """Fit the rhythm to where the teacher's is strongest in the same windows."""
-        if self.rhythm is not None and len(subject) > 0:
-            fit_rhythm(self.rhythm, self._rhythm_shares(own), self._rhythm_shares(teacher), subject)
+    @property
+    def teachers(self) -> frozenset[str]:
+        """Modalities that teach a rhythm."""
+        return frozenset(one.taught_by for one in self._looked_for() if one.taught_by is not None)
 
-    @torch.no_grad()
-    def _rhythm_shares(self, signal: Signal) -> Float[Tensor, "batch line"]:
-        assert self.rhythm is not None
-        # Each window is scaled by itself, so that a teacher's unit does not matter.
-        waveform, _ = InputScale()(signal.values, signal.observed)
-        return self.rhythm.shares(waveform, signal.observed, signal.sampling_rate_hz)
+    def learn_from(self, teacher: str, own: Signal, other: Signal, subject: Int[Tensor, " batch"]) -> None:
+        """Fit the rhythms that `teacher` teaches to where they are strongest in its signal of the same windows."""
+        if len(subject) == 0:
+            return
+        for rhythm in self._looked_for():
+            if rhythm.taught_by == teacher:
+                rhythm.requires_grad_(True)
+                fit_rhythm(rhythm, _shares(rhythm, own), _shares(rhythm, other), subject)
+                rhythm.requires_grad_(False)
+
+    def _looked_for(self) -> list[Rhythm]:
+        return [rhythm for rhythm in self.rhythms.values() if isinstance(rhythm, Rhythm)]
 
     def _slow_features(self) -> int:
-        return (self.slow.lines if self.slow else 0) + (self.rhythm.lines + MOMENTS if self.rhythm else 0)
+        rhythms = sum(rhythm.lines + MOMENTS for rhythm in self._looked_for())
+        return (self.slow.lines if self.slow else 0) + rhythms
 
     @torch.no_grad()
     def calibrate(
@@ -154,3 +173,10 @@ class PatchTransformer(nn.Module):
             return None
         # A window without any token may look at all of them: they hold zeros and get no weight in the pool.
         return seen | ~seen.any(1, keepdim=True)
+
+
+@torch.no_grad()
+def _shares(rhythm: Rhythm, signal: Signal) -> Float[Tensor, "batch line"]:
+    # Each window is scaled by itself, so that a teacher's unit does not matter.
+    waveform, _ = InputScale()(signal.values, signal.observed)
+    return rhythm.shares(waveform, signal.observed, signal.sampling_rate_hz)

@@ -20,6 +20,7 @@ from hdt_fm.evaluation.baselines import (
 )
 from hdt_fm.evaluation.contenders import Contender, Metric, Role, directions, scored_rows
 from hdt_fm.evaluation.folds import Fold
+from hdt_fm.evaluation.fused import Fuse, by_fold, fused_features, with_mean
 from hdt_fm.evaluation.personal import PersonalView, personal_views
 from hdt_fm.evaluation.probes import (
     Fit,
@@ -55,6 +56,7 @@ def classification(
     extra_tables: Mapping[str, EmbeddingTable | Sequence[EmbeddingTable]],
     predictions: Mapping[str, np.ndarray],
     fold_tables: Sequence[EmbeddingTable] | None = None,
+    fuse: Sequence[Fuse] | None = None,
     ours: Mapping[str, np.ndarray] | None = None,
     pretraining: Pretraining | None = None,
     personal: Sequence[str] = ("nothing",),
@@ -72,6 +74,8 @@ def classification(
         predictions: Further out-of-fold scores as baselines, (row,) of class 1 or (row, class); must hold
             `trained from scratch`.
         fold_tables: One table a fold, where the encoder was pretrained per fold without the test people.
+        fuse: What the encoder's fusion makes of a window's modalities, one for all folds or one a fold; its rows and
+            those of the plain mean join the table. None where the encoder has no fusion.
         ours: Out-of-fold scores of ours made elsewhere, such as a fine-tuned encoder.
         pretraining: Whom the encoder saw; None when its record does not say.
         personal: Kinds of unlabelled own data a test person gives: `nothing`, `own session`, `own start`.
@@ -96,7 +100,7 @@ def classification(
         rows_in_play(target, view)
     rows = []
     for view in views:
-        fitted = _fitted(view, target, hand[0], folds, extra_tables, fold_tables or [table], seed)
+        fitted = _fitted(view, target, hand[0], folds, extra_tables, fold_tables or [table], fuse, seed)
         rows += scored_rows(
             view,
             target,
@@ -127,6 +131,7 @@ def _fitted(
     folds: Sequence[Fold],
     extra_tables: Mapping[str, EmbeddingTable | Sequence[EmbeddingTable]],
     own_tables: Sequence[EmbeddingTable],
+    fuse: Sequence[Fuse] | None,
     seed: int,
 ) -> list[Contender]:
     """Every model that is fitted here, on the features that the view allows."""
@@ -152,6 +157,9 @@ def _fitted(
     if classes > MANY:  # what activity recognition is used to comparing with
         contenders.append(contend(f"{HAND} + {FOREST}", "baseline", forest(classes, seed=seed), [by_hand]))
         contenders.append(contend(COMMONEST, "baseline", most_common(classes), [by_hand]))
+    for name, some in with_mean(fuse).items():
+        features = [view.features(fused_features(*one)) for one in by_fold(own_tables, some)]
+        contenders.append(contend(f"{name} + {LINEAR}", "ours", linear, features))
     for name, other in extra_tables.items():
         features = [view.features(embedding_features(one)) for one in one_or_more(other)]
         contenders.append(contend(f"{name} + {LINEAR}", "baseline", linear, features))

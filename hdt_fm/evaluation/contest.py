@@ -1,7 +1,7 @@
 """What the further protocols share: features of several makers over the same folds, audited, and one short metric."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from hdt_fm.evaluation.audit import Pretraining, audit
 from hdt_fm.evaluation.baselines import DUMMY, HAND, RANDOM_ENCODER, check_inputs, one_or_more
 from hdt_fm.evaluation.contenders import Contender, Metric, Role, rows_of
 from hdt_fm.evaluation.folds import Fold
+from hdt_fm.evaluation.fused import Fuse, by_fold, fused_values, with_mean
 from hdt_fm.evaluation.people import people_draws
 from hdt_fm.evaluation.probes import Fit, best_strength, constant, logistic, out_of_fold, ridge, uninformed
 from hdt_fm.evaluation.record import protocol_record
@@ -27,33 +28,54 @@ QUICK_C = 1e-2
 
 
 @dataclass(frozen=True)
+class Source:
+    """What fused features are made of, so that they can be made again of whatever is left."""
+
+    modalities: tuple[str, ...]
+    embeddings: Float[np.ndarray, "row modality width"]
+    fuse: Fuse
+
+    def features(self, present: Bool[np.ndarray, "row modality"]) -> "Features":
+        """One embedding of each window, of these of its modalities alone."""
+        values = fused_values(self.modalities, self.embeddings, present, self.fuse)
+        return Features(values, np.full(values.shape[1], -1), present, self)
+
+
+@dataclass(frozen=True)
 class Features:
-    """A feature matrix whose columns know their modality.
+    """A feature matrix whose columns know their modality, or that can be made again without some modalities.
 
     Attributes:
         values: NaN where the modality is absent.
         modality: Of each column; a place in the table's modalities, or -1 for what belongs to none.
         present: Which modalities a window holds.
+        source: Of columns in which modalities are fused; None where each column has a modality of its own.
     """
 
     values: Float[np.ndarray, "row feature"]
     modality: Int[np.ndarray, " feature"]
     present: Bool[np.ndarray, "row modality"]
+    source: Source | None = None
 
     def __len__(self) -> int:
         return len(self.values)
 
     def at(self, rows: Int[np.ndarray, " some"]) -> "Features":
         """Some of the windows."""
-        return Features(self.values[rows], self.modality, self.present[rows])
+        source = replace(self.source, embeddings=self.source.embeddings[rows]) if self.source else None
+        return Features(self.values[rows], self.modality, self.present[rows], source)
 
     def without(self, lost: Bool[np.ndarray, "row modality"]) -> "Features":
         """The same windows with some modalities lost, as if they had not been worn."""
+        if self.source:
+            return self.source.features(self.present & ~lost)
         gone = np.where(self.modality >= 0, lost[:, self.modality.clip(min=0)], False)
         return Features(np.where(gone, np.nan, self.values), self.modality, self.present & ~lost)
 
     def of(self, modalities: Sequence[int]) -> Float[np.ndarray, "row _"]:
-        """Columns of some modalities."""
+        """Columns of some modalities; of fused columns, those that these modalities alone would give."""
+        if self.source:
+            return self.source.features(self.present & np.isin(np.arange(self.present.shape[1]), modalities)).values
         return self.values[:, np.isin(self.modality, modalities)]
 
 
@@ -174,6 +196,7 @@ def contest(
     folds: Sequence[Fold],
     random_tables: Sequence[EmbeddingTable],
     fold_tables: Sequence[EmbeddingTable] | None = None,
+    fuse: Sequence[Fuse] | None = None,
     pretraining: Pretraining | None = None,
     kind: str = "class",
     seed: int = 0,
@@ -182,7 +205,7 @@ def contest(
     """Check and audit the inputs once, for every protocol that is to run on them.
 
     Args:
-        table: As in `classification`; `fold_tables` and `pretraining` too.
+        table: As in `classification`; `fold_tables`, `fuse` and `pretraining` too.
         hand: Hand-made features and their names, `<modality>.<feature>`.
         random_tables: The untrained encoder, one table for all folds or one a fold.
         kind: "class" or "value".
@@ -196,10 +219,12 @@ def contest(
     target = class_target(table, label, folds) if kind == "class" else label_target(table, label, folds)
     checks = audit(table, folds, features=[hand[0]], pretraining=pretraining)
     own = list(fold_tables or [table])
+    fused = with_mean(fuse)
     makers = (
         Maker(OURS, "ours", [of_table(one) for one in own]),
         Maker(HAND, "baseline", [of_hand(table, *hand)]),
         Maker(RANDOM_ENCODER, "baseline", [of_table(one) for one in one_or_more(random_tables)]),
+        *(Maker(name, "ours", [of_fused(*one) for one in by_fold(own, some)]) for name, some in fused.items()),
     )
     return Contest(table, target, folds, makers, checks, draws, seed, own, list(random_tables))
 
@@ -210,6 +235,11 @@ def of_table(table: EmbeddingTable) -> Features:
     values[~table.present] = np.nan
     width = table.embeddings.shape[2]
     return Features(values.reshape(len(table), -1), np.repeat(np.arange(len(table.modalities)), width), table.present)
+
+
+def of_fused(table: EmbeddingTable, fuse: Fuse) -> Features:
+    """One embedding of each window, made again of what is left wherever modalities are lost."""
+    return Source(table.modalities, table.embeddings.astype(np.float64), fuse).features(table.present)
 
 
 def of_hand(table: EmbeddingTable, values: Num[np.ndarray, "row feature"], names: Sequence[str]) -> Features:

@@ -21,6 +21,7 @@ from hdt_fm.evaluation.baselines import (
 )
 from hdt_fm.evaluation.contenders import Contender, Metric, Role, directions, scored_rows
 from hdt_fm.evaluation.folds import Fold
+from hdt_fm.evaluation.fused import Fuse, by_fold, fused_features, with_mean
 from hdt_fm.evaluation.personal import PersonalView, personal_views
 from hdt_fm.evaluation.probes import Fit, boosted_value, constant, out_of_fold, ridge
 from hdt_fm.evaluation.record import protocol_record
@@ -53,6 +54,7 @@ def regression(
     predictions: Mapping[str, np.ndarray],
     estimates: Mapping[str, np.ndarray] | None = None,
     fold_tables: Sequence[EmbeddingTable] | None = None,
+    fuse: Sequence[Fuse] | None = None,
     ours: Mapping[str, np.ndarray] | None = None,
     pretraining: Pretraining | None = None,
     personal: Sequence[str] = ("nothing",),
@@ -83,7 +85,7 @@ def regression(
         rows_in_play(target, view)
     rows = []
     for view in views:
-        fitted = _fitted(view, target, hand[0], folds, extra_tables, fold_tables or [table], seed)
+        fitted = _fitted(view, target, hand[0], folds, extra_tables, fold_tables or [table], fuse, seed)
         rows += scored_rows(
             view,
             target,
@@ -112,6 +114,7 @@ def _fitted(
     folds: Sequence[Fold],
     extra_tables: Mapping[str, EmbeddingTable | Sequence[EmbeddingTable]],
     own_tables: Sequence[EmbeddingTable],
+    fuse: Sequence[Fuse] | None,
     seed: int,
 ) -> list[Contender]:
     """Every model that is fitted here, on the features that the view allows."""
@@ -134,6 +137,9 @@ def _fitted(
         contend(f"{HAND} + {LINEAR}", "baseline", linear, [by_hand]),
         contend(f"{HAND} + {TREES}", "baseline", trees, [by_hand]),
     ]
+    for name, some in with_mean(fuse).items():
+        features = [view.features(fused_features(*one)) for one in by_fold(own_tables, some)]
+        contenders.append(contend(f"{name} + {LINEAR}", "ours", linear, features))
     for name, other in extra_tables.items():
         features = [view.features(embedding_features(one)) for one in one_or_more(other)]
         contenders.append(contend(f"{name} + {LINEAR}", "baseline", linear, features))

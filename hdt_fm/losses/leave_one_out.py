@@ -1,4 +1,4 @@
-"""Leave-one-out contrast: each modality of a window against the mean of its others."""
+"""Leave-one-out contrast: each modality of a window against its others together."""
 
 import math
 
@@ -8,14 +8,17 @@ from torch import Tensor, nn
 from hdt_fm.losses._scale import check_fit, new_log_scale, scale_in_range
 from hdt_fm.ops.contrastive import IMPLEMENTATIONS
 from hdt_fm.ops.leave_one_out import leave_one_out_loss
-from hdt_fm.schema.errors import unknown_name
+from hdt_fm.schema.errors import ConfigError, unknown_name
 from hdt_fm.schema.protocols import Encoded, LossReport
+
+OTHERS = ("mean", "fused")
 
 
 class LeaveOneOut(nn.Module):
     """A modality must be found by what the others of its window say together. Windows of one modality take no part.
 
     Args:
+        others: What they say together: the mean of their projections, or what the model's fusion makes of them.
         exclude_within_s: Windows of one person that start so close are not negatives; inf, all of a person; None, off.
         init_temperature: 1 / logit scale at the start, between 1 / max_logit_scale and 1.
         max_logit_scale: Upper end of the scale.
@@ -24,9 +27,13 @@ class LeaveOneOut(nn.Module):
     Source: Thapa et al. 2024 (SleepFM).
     """
 
+    # Of the class unless asked for, so that the settings of a run are what they were before there was this choice.
+    reads_others = False
+
     def __init__(
         self,
         *,
+        others: str = "mean",
         exclude_within_s: float | None = 60.0,
         init_temperature: float = 0.1,
         max_logit_scale: float = 100.0,
@@ -35,7 +42,11 @@ class LeaveOneOut(nn.Module):
         super().__init__()
         if impl not in ("auto", *IMPLEMENTATIONS):
             raise unknown_name("implementation", impl, ("auto", *IMPLEMENTATIONS), where="losses/leave_one_out")
+        if others not in OTHERS:
+            raise unknown_name("kind of others", others, OTHERS, where="losses/leave_one_out")
         self.exclude_within_s, self.impl = exclude_within_s, impl
+        if others == "fused":
+            self.reads_others = True
         self.log_logit_scale = new_log_scale(
             init_temperature=init_temperature, max_logit_scale=max_logit_scale, where="losses/leave_one_out"
         )
@@ -50,6 +61,7 @@ class LeaveOneOut(nn.Module):
 
         Raises:
             ShapeError: If projections and batch differ in windows or modalities.
+            ConfigError: If the fusion of the others is asked for and was not made.
         """
         check_fit(encoded)
         batch, scale = encoded.seen, self.logit_scale()
@@ -57,6 +69,7 @@ class LeaveOneOut(nn.Module):
             encoded.projections.values.transpose(0, 1),
             encoded.projections.present,
             logit_scale=scale,
+            others=_fused(encoded) if self.reads_others else None,
             subject=batch.subject,
             time_s=batch.time_s,
             exclude_within_s=self.exclude_within_s,
@@ -65,3 +78,14 @@ class LeaveOneOut(nn.Module):
         parts = dict(zip(batch.modalities, output.modality_loss.detach().unbind(), strict=True))
         counts = dict(zip(batch.modalities, output.modality_rows.unbind(), strict=True))
         return LossReport(value=output.loss, parts={**parts, "logit_scale": scale.detach()}, counts=counts)
+
+
+def _fused(encoded: Encoded) -> Float[Tensor, "modality batch dim"]:
+    if encoded.others is None:
+        raise ConfigError(
+            "The others of a window were not fused",
+            where="loss.others",
+            expected="`Encoded.others`, from a model with a fusion",
+            fix="fusion=attention, or loss.others=mean",
+        )
+    return encoded.others.values.transpose(0, 1)

@@ -9,7 +9,7 @@ from torch import nn
 from hdt_fm.schema import registry
 from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.errors import ConfigError, unknown_name
-from hdt_fm.schema.protocols import Encoded, LossReport, Scaled, Shaped
+from hdt_fm.schema.protocols import Encoded, LossReport, ReadsOthers, Scaled, Shaped
 from hdt_fm.schema.shard import ModalityColumn
 
 # Keys of a term that are not arguments of its loss.
@@ -45,6 +45,11 @@ class Mix(nn.Module):
             self.weights[word] = _weight(settings, where)
             built[word] = _build(word, settings, where)
         self.terms = nn.ModuleDict(built)
+
+    @property
+    def reads_others(self) -> bool:
+        """Whether a term asks what the others of a window say together."""
+        return any(isinstance(term, ReadsOthers) and term.reads_others for term in self.terms.values())
 
     def shape(self, columns: Sequence[ModalityColumn], width: int, seed: int) -> None:
         """Shape the terms that ask for it."""

@@ -30,16 +30,19 @@ def leave_one_out_loss(
     present: Bool[Tensor, "batch modality"],
     *,
     logit_scale: Float[Tensor, ""],
+    others: Float[Tensor, "modality batch dim"] | None = None,
     subject: Int[Tensor, " batch"] | None = None,
     time_s: Float[Tensor, " batch"] | None = None,
     exclude_within_s: float | None = None,
     impl: str = "auto",
 ) -> LeaveOneOutOutput:
-    """Cross-entropy of finding a row's modality from the mean of its others among other rows, both ways, averaged.
+    """Cross-entropy of finding a row's modality from its others together among other rows, both ways, averaged.
 
     Args:
         embeddings: Rows of unit length; what absent rows hold (even NaN) is not read.
         logit_scale: Positive multiplier of cosines, not its log.
+        others: For each modality what the others of a row say together, of unit length; their mean when None. What
+            stands where the modality or all others are absent is not read.
         exclude_within_s: As for `contrastive_loss`.
         impl: As for `contrastive_loss`.
 
@@ -61,10 +64,10 @@ def leave_one_out_loss(
         exact = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
         here = present.T[..., None]
         exact = torch.where(here, exact, torch.zeros_like(exact))
-        others = mean_of_others(exact, present)
+        together = mean_of_others(exact, present) if others is None else others.to(exact.dtype)
         rows = [(present[:, m] & (present.sum(1) > 1)).nonzero().squeeze(1) for m in range(modalities)]
         problem = Pairs(
-            torch.cat((exact, others)), tuple((m, modalities + m) for m in range(modalities)), tuple(rows), exclusion
+            torch.cat((exact, together)), tuple((m, modalities + m) for m in range(modalities)), tuple(rows), exclusion
         )
         loss, losses, counts = contrastive_losses(problem, logit_scale.to(exact.dtype).expand(modalities), impl)
     return LeaveOneOutOutput(loss, losses, counts)

@@ -232,8 +232,8 @@ def _eval_results(data: Sequence[DataFacts], results: Sequence[Result]) -> Itera
                 yield EvalResult(
                     task_type="feature-extraction",
                     task_name=row.what,
-                    dataset_type=slug(cohort),
-                    dataset_name=cohort,
+                    dataset_type=slug(result.protocol.get("cohort", cohort)),
+                    dataset_name=result.protocol.get("cohort", cohort),
                     dataset_config=slug(f"{result.name} {row.what} {row.model}"),
                     metric_type=slug(row.metric),
                     metric_name=row.metric,

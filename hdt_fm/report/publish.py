@@ -46,7 +46,7 @@ def assemble(
 
     Args:
         checkpoint_folder: As `save_model` wrote it.
-        records: Of every verb that led here, in order; the last one of `evaluate` gives the tables.
+        records: Of every verb that led here, in order; those of `evaluate` give the tables.
         data: Facts of each cohort, the evaluated one last (`card.data_facts`).
         folder: Where it goes; an earlier published folder there is replaced as a whole.
         reload: Loads the finished folder strictly and gives the digests by which a result may name its
@@ -81,7 +81,7 @@ def assemble(
 
 
 def _results(records: Sequence[RunRecord]) -> tuple[Result, ...]:
-    results = next((one.results for one in reversed(records) if one.verb == EVALUATION and one.results), ())
+    results = tuple(result for one in records if one.verb == EVALUATION for result in one.results)
     if not results:
         raise PublishError(
             "There is no evaluation to publish",

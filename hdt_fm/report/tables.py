@@ -38,7 +38,8 @@ def markdown(result: Result) -> str:
         PublishError: If a baseline that is owed is missing, or ours stands without anything beside it.
     """
     checked = _checked(result)
-    parts = [f"### {checked.name}", _made_how(checked)]
+    cohort = checked.protocol.get("cohort")
+    parts = [f"### {checked.name}" + (f" ({cohort})" if cohort else ""), _made_how(checked)]
     for grid in _grids(checked):
         parts += [f"**{grid.what}**", _markdown_table(grid.header, _marked(grid))]
         if grid.differences:

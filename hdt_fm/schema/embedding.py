@@ -19,6 +19,8 @@ class EmbeddingTable:
         embeddings: (window, modality, width); zeros where the modality is absent.
         projections: (window, modality, dim) of unit length; zeros where absent.
         present: (window, modality).
+        fused: (window, width), what the model's fusion makes of the modalities present; None where it has none. It
+            holds something of every modality: where some are to be lost, it must be made again of what is left.
         subject: Row of `subjects`.
         group: Integer equal for people who must stay on one side of a split.
         time_s: Start of the window; only differences within a subject mean anything.
@@ -41,6 +43,7 @@ class EmbeddingTable:
     hop_s: float
     model_digest: str
     data_digest: str
+    fused: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         size = len(self)
@@ -51,12 +54,15 @@ class EmbeddingTable:
                     expected=f"({size}, {len(self.modalities)}, width)",
                     got=str(array.shape),
                 )
+        if self.fused is not None and len(self.fused) != size:
+            raise ShapeError("`fused` does not fit the table", expected=f"({size}, width)", got=str(self.fused.shape))
 
     def __len__(self) -> int:
         return int(self.subject.shape[0])
 
     def over(self, modalities: Sequence[str]) -> "EmbeddingTable":
-        """The same windows with the columns of `modalities`; what the table lacks is absent, what is not named is gone.
+        """The same windows with the columns of `modalities`; what the table lacks is absent, what is not named is gone,
+        and with it `fused`, which was made of it too.
 
         A head of a model that knows more modalities than this cohort has reads them all.
         """
@@ -70,7 +76,8 @@ class EmbeddingTable:
             array: NDArray = getattr(self, name)
             wide[name] = np.zeros((len(self), len(modalities), *array.shape[2:]), dtype=array.dtype)
             wide[name][:, place] = array[:, mine]
-        return replace(self, modalities=tuple(modalities), **wide)
+        fused = self.fused if len(shared) == len(self.modalities) else None
+        return replace(self, modalities=tuple(modalities), fused=fused, **wide)
 
     def features(self) -> NDArray[np.float32]:
         """Embeddings side by side, absent ones zero, then presence as 0/1: (window, modality * width + modality)."""

@@ -35,6 +35,7 @@ class ModelConfig(Plain):
         encoder: Shared settings of the encoders; one encoder is built per modality.
         per_modality: Arguments that differ for a modality, merged over `encoder.args`.
         projection: The training-time head to the shared space.
+        fusion: What makes one embedding of the modalities present; None where there is none.
         heads: Heads trained on the frozen encoder, by name.
         statistics: Per modality (center, scale) from training people; the encoder's input scale.
     """
@@ -44,9 +45,16 @@ class ModelConfig(Plain):
     encoder: Part
     per_modality: dict[str, dict[str, Any]] = {}
     projection: Part
+    fusion: Part | None = None
     heads: dict[str, Part] = {}
     statistics: dict[str, tuple[float, float]]
     window_s: float = Field(gt=0)
+
+    @model_serializer(mode="wrap")
+    def _plain(self, handler: Any) -> dict[str, Any]:
+        # A model without a fusion is written as it always was: its digest stays, and an earlier hdt_fm can read it.
+        written = handler(self)
+        return written if self.fusion else {key: value for key, value in written.items() if key != "fusion"}
 
 
 class Contract(Plain):

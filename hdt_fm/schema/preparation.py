@@ -15,7 +15,8 @@ from hdt_fm.schema.modalities import modality as look_up_modality
 class Plain(BaseModel):
     """A record that refuses unknown keys and is never changed after it was made."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # JSON has no NaN; as text a number that is none is read back as what it was, as null it would be refused.
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
 class ModalityPreparation(Plain):

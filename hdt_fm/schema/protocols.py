@@ -67,7 +67,7 @@ class Calibrated(Protocol):
 class LinearReadout(Protocol):
     """An encoder whose embedding is a linear layer over pooled features, so that it can start from a closed form.
 
-    The last `direct` of the features are answers already: each starts with a component of its own.
+    The last `direct` of the features are answers already: the embedding ends with them, beside what `readout` gives.
     """
 
     readout: nn.Linear
@@ -85,15 +85,16 @@ class LinearReadout(Protocol):
 
 @runtime_checkable
 class Taught(Protocol):
-    """An encoder with a small part that another modality of the same windows can teach before training begins.
+    """An encoder with small parts that other modalities of the same windows can teach before training begins.
 
-    `taught_by` names that modality; None teaches nothing. No label is used.
+    `teachers` names those modalities. No label is used.
     """
 
-    taught_by: str | None
+    @property
+    def teachers(self) -> frozenset[str]: ...
 
-    def learn_from(self, own: Signal, teacher: Signal, subject: Int[Tensor, " batch"]) -> None:
-        """Windows that hold both, and whose they are."""
+    def learn_from(self, teacher: str, own: Signal, other: Signal, subject: Int[Tensor, " batch"]) -> None:
+        """Its own signal and the teacher's in windows that hold both, and whose they are."""
         ...
 
 
@@ -103,6 +104,21 @@ class Embeddings:
 
     values: Float[Tensor, "batch modality width"]
     present: Bool[Tensor, "batch modality"]
+
+
+@runtime_checkable
+class Fusion(Protocol):
+    """The embeddings of a window's modalities, whichever are present -> one embedding of the window.
+
+    What the slot of an absent modality holds MUST change nothing, not even NaN. A window of no modality MUST give one
+    fixed finite vector. With fresh weights it MUST be the mean of those present.
+    """
+
+    width: int
+
+    def __call__(
+        self, values: Float[Tensor, "batch modality width"], present: Bool[Tensor, "batch modality"]
+    ) -> Float[Tensor, "batch width"]: ...
 
 
 @dataclass(frozen=True)
@@ -115,12 +131,15 @@ class Encoded:
         seen: What the encoders saw.
         whole: The same windows before modalities or stretches were hidden on purpose. Augmentation comes before
             both, so where `seen` is observed the values agree; `seen` is `whole` where nothing is hidden.
+        others: For each modality what the fusion makes of the others of its window, in the shared space; None where
+            the loss does not ask for it (`ReadsOthers`).
     """
 
     embeddings: Embeddings
     projections: Embeddings
     seen: Batch
     whole: Batch
+    others: Embeddings | None = None
 
 
 @dataclass(frozen=True)
@@ -168,6 +187,13 @@ class Scaled(Protocol):
     """
 
     def learn_scale(self, batch: Batch) -> None: ...
+
+
+@runtime_checkable
+class ReadsOthers(Protocol):
+    """An `Objective` that may ask for `Encoded.others`, and so teach the fusion; `reads_others` says if it does."""
+
+    reads_others: bool
 
 
 @dataclass(frozen=True)

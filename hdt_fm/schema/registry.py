@@ -21,6 +21,7 @@ from hdt_fm.schema.errors import ConfigError, unknown_name
 
 ROOMS = {
     "encoders": "hdt_fm.encoders",
+    "fusion": "hdt_fm.fusion",
     "heads": "hdt_fm.heads",
     "losses": "hdt_fm.losses",
     "readers": "data_pipelines.readers",

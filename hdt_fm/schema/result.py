@@ -61,6 +61,10 @@ class Result(Plain):
                 raise ValueError(f"{what} / {metric} has no row for the baselines it owes: {', '.join(missing)}")
         return self
 
+    def over(self, cohort: str) -> "Result":
+        """This table with the cohort that it was measured on."""
+        return self.model_copy(update={"protocol": {"cohort": cohort, **self.protocol}})
+
     def find(self, model: str, metric: str, what: str | None = None) -> Row:
         """The row of a model and metric; raises KeyError when there is none."""
         for row in self.rows:

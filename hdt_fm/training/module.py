@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 
 from hdt_fm.checkpoint import Model
 from hdt_fm.schema.batch import Batch
-from hdt_fm.schema.errors import HdtError
-from hdt_fm.schema.protocols import Embeddings, Encoded, LossReport, Shaped
+from hdt_fm.schema.errors import ConfigError, HdtError
+from hdt_fm.schema.protocols import Embeddings, Encoded, LossReport, ReadsOthers, Shaped
 from hdt_fm.training.caching import encode_in_pieces
 from hdt_fm.training.distributed import gather
 from hdt_fm.training.optim import adamw_cosine
@@ -44,6 +44,9 @@ class Pretraining(LightningModule):
         seed: Of the draws inside the model.
         piece: Windows that are encoded at a time in training (see `encode_in_pieces`); None encodes all at once.
         fused: As for `adamw_cosine`.
+
+    Raises:
+        ConfigError: If model and loss do not fit (see `encoding`).
     """
 
     report: dict[str, Any]
@@ -68,6 +71,7 @@ class Pretraining(LightningModule):
     ) -> None:
         super().__init__()
         self.model, self.loss = model, loss
+        self._encode = encoding(model, loss)
         self.settings = {
             "steps": steps,
             "learning_rate": learning_rate,
@@ -173,10 +177,6 @@ class Pretraining(LightningModule):
             encoded = self._of_all_processes(encoded)
         return self.loss(encoded), projections
 
-    def _encode(self, seen: Batch) -> Encoded:
-        embeddings = self.model.embed(seen)
-        return Encoded(embeddings, self.model.project(embeddings), seen, seen)
-
     def _of_all_processes(self, encoded: Encoded) -> Encoded:
         columns = self.model.config.modalities if isinstance(self.loss, Shaped) else ()
         # A loss that draws must draw the same everywhere, so it gets the seed of a rank that no process has.
@@ -193,6 +193,37 @@ class Pretraining(LightningModule):
                 fix="lower learning_rate or clip_norm, or look for values out of range with `hdt-fm inspect`; "
                 "the last checkpoint is from before this step",
             )
+
+
+def encoding(model: Model, loss: nn.Module) -> Callable[[Batch], Encoded]:
+    """What makes of a batch all that the loss asks for; each row depends on its own window alone.
+
+    Raises:
+        ConfigError: If the loss asks for a fusion that the model lacks, or does not look at the one that it has.
+    """
+    asks = isinstance(loss, ReadsOthers) and loss.reads_others
+    if asks and model.fusion is None:
+        raise ConfigError(
+            "The loss asks what a window's others say together, but the model does not fuse them",
+            where="fusion",
+            expected="fusion=attention",
+            fix="name a fusion, or loss.others=mean",
+        )
+    if not asks and model.fusion is not None and any(weight.requires_grad for weight in model.fusion.parameters()):
+        raise ConfigError(
+            "Nothing would teach the fusion: this loss does not look at it",
+            where="loss",
+            expected="loss=leave_one_out loss.others=fused, alone or in a mix",
+            got=type(loss).__name__,
+            fix="take such a loss, or fusion=mean or none",
+        )
+
+    def encode(seen: Batch) -> Encoded:
+        embeddings = model.embed(seen)
+        others = model.others(embeddings) if asks else None
+        return Encoded(embeddings, model.project(embeddings), seen, seen, others)
+
+    return encode
 
 
 def seed_draws(seed: int, device: torch.device) -> None:

@@ -53,7 +53,7 @@ def folders(repo: Path, tmp_path_factory) -> dict[str, Path]:
                 yield self.visit(person)
 
     tiny.build(root / "tiny")
-    tiny.build(root / "other", Other(5), name="other", preparation=SHORT)
+    tiny.build(root / "other", Other(8), name="other", preparation=SHORT)
     # The same people again, under another cohort's name.
     again = type("Again", (tiny.TinyCohort,), {"name": "again"})(5)
     tiny.build(root / "again", again, name="again", preparation=SHORT)
@@ -167,3 +167,72 @@ def test_cohorts_that_cannot_be_joined_are_refused(folders, tmp_path, capsys) ->
     arguments = ["pretrain", f"root={tmp_path / 'masked'}", both, *TINY, "loss=masked_patches"]
     assert main(arguments) == EXIT_USER_ERROR
     assert "several cohorts" in capsys.readouterr().err
+
+
+QUICKLY = [
+    "protocol.scratch_steps=2",
+    "protocol.personal=[nothing]",
+    "protocol.draws=20",
+    "protocol.label=stress",
+    *TINY,
+]
+SAID = ["publish.summary=A model of two cohorts.", "publish.intended_use=Tests.", "publish.authors=nobody"]
+SAID += ["publish.limits=[Simulated people only.]"]
+
+
+def evaluated(root: Path, folders: dict[str, Path], cohort: str, *more: str) -> int:
+    return main(["evaluate", f"root={root}", f"shards={folders[cohort]}", *QUICKLY, *more])
+
+
+def test_a_model_of_two_cohorts_is_published_with_an_evaluation_on_each(pretrained, folders, tmp_path, capsys) -> None:
+    checkpoint = f"checkpoint={pretrained / 'pretrain' / 'checkpoint'}"
+    assert evaluated(pretrained, folders, "tiny") == EXIT_OK
+    assert evaluated(tmp_path / "other", folders, "other", checkpoint) == EXIT_OK
+    both = listed(folders["tiny"], folders["other"])
+    arguments = ["publish", f"root={pretrained}", both, f"shards={folders['tiny']}", *TINY, *SAID]
+    assert main([*arguments, f"publish.evaluations=[{tmp_path / 'none'}]"]) == EXIT_USER_ERROR
+    assert "no record of an evaluation" in capsys.readouterr().err
+    assert main([*arguments, f"publish.evaluations=[{tmp_path / 'other' / 'evaluate'}]"]) == EXIT_OK
+    folder = pretrained / "publish" / "model"
+    card = (folder / "README.md").read_text()
+    for words in ("### tiny", "### other", "classification of stress (tiny)", "classification of stress (other)"):
+        assert words in card, words
+    # By its published folder the encoder's cohorts are known, its people are not.
+    for cohort, status in (("tiny", EXIT_USER_ERROR), ("other", EXIT_USER_ERROR)):
+        assert (
+            evaluated(tmp_path / "again", folders, cohort, f"checkpoint={folder}", "protocol.people=unseen") == status
+        )
+        assert "pretrained on people of this cohort" in capsys.readouterr().err
+
+
+def test_an_encoder_is_tried_on_a_cohort_that_it_never_saw(folders, tmp_path, capsys) -> None:
+    assert main(["pretrain", f"root={tmp_path / 'here'}", f"shards={folders['tiny']}", *TINY]) == EXIT_OK
+    checkpoint = tmp_path / "here" / "pretrain" / "checkpoint"
+    unseen = [f"checkpoint={checkpoint}", "protocol.people=unseen", "protocol.folds=2"]
+    assert evaluated(tmp_path / "there", folders, "other", *unseen) == EXIT_OK
+    rows = json.loads((tmp_path / "there" / "evaluate" / "rows.json").read_text())
+    models = {row["model"] for row in rows if row["what"] == "stress"}
+    assert {"encoder + logistic regression", "random encoder + logistic regression"} <= models, sorted(models)
+    assert not [name for name in models if "closed-form" in name], "nothing of this cohort shapes the encoder"
+    capsys.readouterr()
+    assert evaluated(tmp_path / "home", folders, "tiny", *unseen) == EXIT_USER_ERROR
+    assert "pretrained on people of this cohort" in capsys.readouterr().err
+    # The same people in other shards: their pseudonyms tell.
+    assert evaluated(tmp_path / "again", folders, "again", *unseen) == EXIT_USER_ERROR
+    (checkpoint.parent / "people.json").unlink()
+    assert evaluated(tmp_path / "who", folders, "other", *unseen) == EXIT_USER_ERROR
+    assert "not known whom" in capsys.readouterr().err
+
+
+def test_folds_of_one_cohort_are_pretrained_with_everyone_of_the_others(folders, tmp_path, capsys) -> None:
+    both, one = listed(folders["tiny"], folders["other"]), ["protocol.people=per_fold", "protocol.folds=2"]
+    assert evaluated(tmp_path / "run", folders, "tiny", both, *one) == EXIT_OK
+    result = json.loads((tmp_path / "run" / "evaluate" / "result.json").read_text())["results"][0]
+    assert result["protocol"]["cohort"] == "tiny"
+    assert result["protocol"]["audit"]["pretraining"] == "test people left out"
+    for fold in (1, 2):
+        model = hdt_fm.load(tmp_path / "run" / "evaluate" / "folds" / str(fold) / "checkpoint")
+        assert set(model.modalities) == set(UNION)
+    capsys.readouterr()
+    assert evaluated(tmp_path / "run2", folders, "again", both, *one) == EXIT_USER_ERROR
+    assert "not among the cohorts" in capsys.readouterr().err

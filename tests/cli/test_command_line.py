@@ -27,7 +27,9 @@ def test_every_configured_verb_has_a_config_and_a_module() -> None:
         assert (Path(__file__).parents[2] / "hdt_fm" / "cli" / f"{name}.py").is_file()
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["doctor"], ["pretrain", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list"], ["doctor"], ["fetch"], ["pretrain", "--help"], ["--version"]]
+)
 def test_quick_verbs_load_neither_torch_nor_hydra(arguments: list[str]) -> None:
     code = (
         "import sys; from hdt_fm.cli.main import main; status = main(sys.argv[1:]);"
@@ -64,6 +66,7 @@ def test_quick_verbs_load_neither_torch_nor_hydra(arguments: list[str]) -> None:
         (["pretrain", "--multirun", "seed=0"], "found no override with several values"),
         (["pretrain", "--multirun", "seed=interval(0,1)"], "cannot be listed"),
         (["pretrain", "--multirun", "loss=info_nce,sigmod_pairs"], "did you mean 'sigmoid_pairs'?"),
+        (["pretrain", "fusion=attenton"], "did you mean 'attention'?"),
         (["pretrain", "--multirun", "--dry-run", "seed=0,1"], "neither --dry-run nor --cfg"),
         (["embed", "--multirun", "seed=0,1"], "embed takes no --multirun"),
     ],
@@ -107,6 +110,7 @@ def test_configs_name_registered_parts_and_hold_no_target() -> None:
     for group, room in rooms.items():
         for name in group_names(group):
             assert name in registry.names(room)
+    assert {"none", *registry.names("fusion")} == set(group_names("fusion"))
     for path in config_root().rglob("*.yaml"):
         assert "_target_" not in path.read_text(), path
 

@@ -1,14 +1,15 @@
 """Embedding tables: made in order, kept whole, refused when damaged."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
 
-from hdt_fm.data.embeddings import compute_embeddings, load_table, save_table
-from hdt_fm.schema.errors import CorruptShardError, ShardError
+from hdt_fm.data import embeddings
+from hdt_fm.data.embeddings import compute_embeddings, fuser, load_table, save_table
+from hdt_fm.schema.errors import CorruptShardError, ShapeError, ShardError
 from hdt_fm.schema.protocols import Embeddings
 
 
@@ -110,3 +111,44 @@ def test_damage_is_seen(table, tmp_path):
 def test_the_table_names_what_made_it(table, f32_folder):
     assert table.model_digest == "d" * 64
     assert table.data_digest == f32_folder.digest
+
+
+class Fusing(Toy):
+    """Its fusion is the sum of those present; it says what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fusion = torch.nn.Identity()
+
+    def fuse(self, embeddings):
+        assert not self.training
+        return torch.where(embeddings.present[..., None], embeddings.values, 0.0).sum(1)
+
+
+def test_a_model_with_a_fusion_gives_a_column_of_the_whole_window(table, f32_folder, tmp_path):
+    assert table.fused is None
+    model = Fusing().train()
+    made = compute_embeddings(model, f32_folder, model_digest="d" * 64, batch_size=50)
+    assert model.training
+    np.testing.assert_array_equal(made.embeddings, table.embeddings)
+    np.testing.assert_allclose(made.fused, made.embeddings.sum(1), rtol=1e-6)
+    save_table(made, tmp_path / "t")
+    np.testing.assert_array_equal(load_table(tmp_path / "t").fused, made.fused)
+    # It was made of all of them, so it stays with them alone.
+    wider = (*made.modalities, "glucose")
+    assert made.over(wider).fused is made.fused
+    assert made.over(made.modalities[:1]).fused is None
+    with pytest.raises(ShapeError, match="`fused` does not fit"):
+        replace(made, fused=made.fused[:-1])
+
+
+def test_a_fusion_is_made_again_of_modalities_by_name(table, monkeypatch):
+    model, known = Fusing(), ("glucose", *table.modalities)
+    monkeypatch.setattr(embeddings, "FUSED_AT_ONCE", 7)
+    assert fuser(Toy(), known) is None
+    fuse, some = fuser(model, known), table.modalities[::-1][:2]
+    columns = [table.modalities.index(name) for name in some]
+    present = table.present[:, columns] & (np.arange(len(table))[:, None] % 3 != np.arange(2))
+    found = fuse(some, table.embeddings[:, columns].astype(np.float64), present)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, (table.embeddings[:, columns] * present[..., None]).sum(1), rtol=1e-6)

@@ -85,10 +85,14 @@ def test_calibration_sets_every_spectrum_and_travels_with_the_weights():
     assert torch.equal(other(values, torch.ones(20, 256, dtype=torch.bool), 16.0), after)
 
 
-def rhythmic(**more) -> PatchTransformer:
+BREATH = {"span_s": 32.0, "low_hz": 0.06, "high_hz": 0.62, "taught_by": "resp"}
+PULSE = {"span_s": 32.0, "low_hz": 0.7, "high_hz": 3.0, "peak": 4.0}
+
+
+def rhythmic(rhythms=None, **more) -> PatchTransformer:
     torch.manual_seed(0)
     args = {"width": 16, "depth": 1, "heads": 2, "patch_s": 1.0, "patch_points": 16, "slots": 2}
-    return PatchTransformer(**{**args, "rhythm_s": 32.0, "rhythm_of": "resp", **more}).eval()
+    return PatchTransformer(**{**args, "rhythms": {"breath": BREATH} if rhythms is None else rhythms, **more}).eval()
 
 
 def breaths(windows: int, *, seed: int = 0, scale: float = 1.0, level: float = 0.0) -> Signal:
@@ -104,27 +108,62 @@ def test_a_rhythm_ends_what_is_pooled_and_its_place_is_direct():
     encoder, signal = rhythmic(), breaths(5)
     assert isinstance(encoder, Taught)
     assert isinstance(encoder, LinearReadout)
-    assert encoder.taught_by == "resp"
+    assert encoder.teachers == {"resp"}
     assert encoder.direct == MOMENTS
     blocks = encoder.pooled(signal.values, signal.observed, signal.sampling_rate_hz)
     waveform, _ = encoder.input_scale(signal.values, signal.observed)
-    for block, expected in zip(blocks[-2:], encoder.rhythm(waveform, signal.observed, 8.0), strict=True):
+    for block, expected in zip(blocks[-2:], encoder.rhythms["breath"](waveform, signal.observed, 8.0), strict=True):
         assert torch.equal(block, expected)
     assert sum(block.shape[1] for block in blocks) == encoder.readout.in_features
     assert blocks[-1].shape == (5, encoder.direct)
     # It stands beside the slow spectrum, and after it.
     both = rhythmic(slow_s=32.0, slow_points=16).pooled(signal.values, signal.observed, 8.0)
-    assert [block.shape[1] for block in both[-3:]] == [9, encoder.rhythm.lines, MOMENTS]
+    assert [block.shape[1] for block in both[-3:]] == [9, encoder.rhythms["breath"].lines, MOMENTS]
+
+
+def test_places_of_several_rhythms_end_the_embedding_as_they_are():
+    encoder, signal = rhythmic({"breath": BREATH, "pulse": PULSE}, width=32), breaths(5)
+    assert encoder.direct == 2 * MOMENTS
+    blocks = encoder.pooled(signal.values, signal.observed, 8.0)
+    lines = [encoder.rhythms[name].lines for name in ("breath", "pulse")]
+    assert [block.shape[1] for block in blocks[-4:]] == [*lines, MOMENTS, MOMENTS]
+    with torch.no_grad():
+        found = encoder(signal.values, signal.observed, 8.0)
+    assert found.shape == (5, 32)
+    assert torch.equal(found[:, -encoder.direct :], torch.cat(blocks[-2:], dim=1))
+    # The rest is normalised as if they were not there.
+    torch.testing.assert_close(found[:, : -encoder.direct].std(-1, correction=0), torch.ones(5), atol=1e-2, rtol=0)
+
+
+def test_a_loss_does_not_move_a_rhythm_but_its_signal_is_credited():
+    encoder, signal = rhythmic({"breath": {**BREATH, "peak": 2.0}, "pulse": PULSE}, width=32).train(), breaths(5)
+    values = signal.values.clone().requires_grad_(True)
+    encoder(values, signal.observed, 8.0)[:, -encoder.direct :].square().sum().backward()
+    assert all(weight.grad is None for weight in encoder.rhythms.parameters())
+    assert values.grad.abs().max() > 0
+    encoder.learn_from("resp", breaths(2), breaths(2, seed=1), torch.arange(2))
+    assert not any(weight.requires_grad for weight in encoder.rhythms.parameters())
+
+
+def test_rhythms_that_leave_no_component_are_refused_and_so_is_a_setting_nobody_takes():
+    with pytest.raises(ConfigError, match="width above 12") as error:
+        rhythmic({"breath": BREATH, "pulse": PULSE}, width=12, heads=2)
+    assert "fewer rhythms" in str(error.value)
+    with pytest.raises(ConfigError, match="did you mean 'peak'"):
+        rhythmic({"pulse": {**PULSE, "peek": 4.0}})
+    with pytest.raises(ConfigError, match="span_s"):
+        rhythmic({"pulse": {"low_hz": 0.7, "high_hz": 3.0}})
 
 
 def test_without_a_rhythm_nobody_teaches_and_no_component_is_direct():
-    for encoder in (rhythmic(rhythm_s=None), small()):
-        assert (encoder.rhythm, encoder.taught_by, encoder.direct) == (None, None, 0)
+    for encoder in (rhythmic({}), small()):
+        assert (len(encoder.rhythms), encoder.teachers, encoder.direct) == (0, frozenset(), 0)
         before = {name: weight.clone() for name, weight in encoder.state_dict().items()}
-        encoder.learn_from(breaths(5), breaths(5), torch.arange(5))
+        encoder.learn_from("resp", breaths(5), breaths(5), torch.arange(5))
         assert all(torch.equal(before[name], weight) for name, weight in encoder.state_dict().items())
-    assert rhythmic(rhythm_of=None).taught_by is None
-    assert rhythmic(rhythm_of=None).direct == MOMENTS
+    untaught = rhythmic({"pulse": PULSE})
+    assert untaught.teachers == frozenset()
+    assert untaught.direct == MOMENTS
 
 
 def test_learning_from_a_teacher_changes_the_rhythm_alone_and_no_unit_matters():
@@ -135,26 +174,26 @@ def test_learning_from_a_teacher_changes_the_rhythm_alone_and_no_unit_matters():
     for signal in (teacher, louder):
         # Beside a gap, a level that is not taken away first would be a step.
         signal.observed[:, 100:130] = False
-    encoder.learn_from(own, teacher, person)
+    encoder.learn_from("resp", own, teacher, person)
     changed = {
         name.split(".")[0] for name, weight in encoder.state_dict().items() if not torch.equal(before[name], weight)
     }
-    assert changed == {"rhythm"}
-    again.learn_from(own, louder, person)
+    assert changed == {"rhythms"}
+    again.learn_from("resp", own, louder, person)
     with torch.no_grad():
         place, other = (one.pooled(own.values, own.observed, 8.0)[-1] for one in (encoder, again))
     # Rounding differs, and 600 steps carry it on.
     torch.testing.assert_close(other, place, atol=0.1, rtol=0)
     none = torch.zeros(0, dtype=torch.long)
-    empty.learn_from(breaths(0), breaths(0), none)
+    empty.learn_from("resp", breaths(0), breaths(0), none)
     assert all(torch.equal(before[name], weight) for name, weight in empty.state_dict().items())
 
 
 def test_a_taught_place_follows_the_rate():
     encoder, own = rhythmic(), breaths(24)
-    encoder.learn_from(own, breaths(24, seed=1), torch.arange(24) // 4)
+    encoder.learn_from("resp", own, breaths(24, seed=1), torch.arange(24) // 4)
     with torch.no_grad():
         other = breaths(24, seed=2)
         place = encoder.pooled(other.values, other.observed, 8.0)[-1][:, 0]
-    # The first cosine falls from 1 to -1 over the band.
+    # It falls from 1 to -1 over the band.
     assert torch.corrcoef(torch.stack((place, torch.linspace(0.12, 0.5, 24))))[0, 1] < -0.95

@@ -1,4 +1,4 @@
-"""The slow rhythm: shares against known rates, evidence that moves with them, and what a teacher can teach."""
+"""A rhythm of a window: shares against known rates, evidence that moves with them, and what a teacher can teach."""
 
 import math
 
@@ -7,13 +7,14 @@ import torch
 
 from hdt_fm.layers import rhythm as rhythm_file
 from hdt_fm.layers.rhythm import FINE, MOMENTS, Rhythm, fit_rhythm
+from hdt_fm.schema.errors import ConfigError
 
 SPAN_S = 32.0
 
 
 def made(seed=0, **more):
     torch.manual_seed(seed)
-    return Rhythm(**{"span_s": SPAN_S, "low_hz": 0.06, "high_hz": 0.62, **more}).eval()
+    return Rhythm(**{"span_s": SPAN_S, "low_hz": 0.06, "high_hz": 0.62, "taught_by": "resp", **more}).eval()
 
 
 def wave(hz, sampling_rate_hz, seconds=SPAN_S, phase=0.3):
@@ -64,7 +65,7 @@ def test_gaps_and_a_second_channel_leave_the_peak_where_it_is():
 
 def test_shares_are_equal_where_nothing_moved():
     """Rounding of a flat window is no rhythm; a breath ten thousand times weaker than a pulse's unit is one."""
-    rhythm = Rhythm(span_s=32.0, low_hz=0.06, high_hz=0.62)
+    rhythm = made()
     clock = torch.arange(800) / 25
     seen = torch.ones(2, 800, dtype=torch.bool)
     faint = 1e-2 * torch.sin(2 * torch.pi * 0.25 * clock)
@@ -132,6 +133,7 @@ def test_a_span_counts_by_how_much_of_it_was_seen():
 
 def test_evidence_moves_with_the_rate_away_from_the_edges():
     rhythm = made(high_hz=1.5)
+    torch.nn.init.normal_(rhythm.evidence[-1].weight)  # it starts as zeros
     shares = torch.zeros(1, rhythm.lines)
     shares[0, 50:56] = torch.tensor([0.05, 0.2, 0.3, 0.25, 0.15, 0.05])
     moved = shares.roll(17, dims=-1)
@@ -145,7 +147,7 @@ def test_evidence_moves_with_the_rate_away_from_the_edges():
     assert (rhythm.scores(shares) - before)[0].nonzero().flatten().tolist() == [30]
 
 
-def test_moments_are_mean_cosines_of_the_shares():
+def test_moments_are_the_mean_rate_and_mean_cosines_of_the_shares():
     rhythm, waveform = made(), torch.randn(2, 1, 512)
     with torch.no_grad():
         weight, moments = rhythm(waveform, seen(waveform), 16.0)
@@ -155,13 +157,47 @@ def test_moments_are_mean_cosines_of_the_shares():
         by_hand = sum(
             weight[row, k] / rhythm.lines * math.cos(math.pi * k / (rhythm.lines - 1)) for k in range(rhythm.lines)
         )
-        assert moments[row, 0].item() == pytest.approx(float(by_hand), abs=1e-5)
+        assert moments[row, 1].item() == pytest.approx(float(by_hand), abs=1e-5)
+        rate = sum(weight[row, k] / rhythm.lines * (1 - 2 * k / (rhythm.lines - 1)) for k in range(rhythm.lines))
+        assert moments[row, 0].item() == pytest.approx(float(rate), abs=1e-5)
     # All evidence on the lowest rate, or on the highest: 1 or -1.
     with torch.no_grad():
         rhythm.common[0] = 1e4
         torch.testing.assert_close(rhythm(waveform, seen(waveform), 16.0)[1], torch.ones(2, MOMENTS))
         rhythm.common[-1] = 2e4
         torch.testing.assert_close(rhythm(waveform, seen(waveform), 16.0)[1][:, 0], -torch.ones(2))
+
+
+@pytest.mark.parametrize("hz", [0.8, 1.3, 2.2, 2.9])
+def test_with_a_peak_the_strongest_line_is_taken_untaught(hz):
+    """Half a strength in power elsewhere is a sixteenth of the evidence with a peak of 4; without one nothing is known.
+
+    Reading averages, so rates near 3 Hz lose about half of their power; what comes second must be weaker still.
+    """
+    rhythm = made(low_hz=0.7, high_hz=3.0, peak=4.0, taught_by=None)
+    with torch.no_grad():
+        waveform = wave(hz, 96.0) + 0.4 * wave(1.75, 96.0)
+        weight, place = rhythm(waveform, seen(waveform), 96.0)
+        found_hz = (weight @ rhythm.hz / rhythm.lines).item()
+        by_place = (rhythm.hz[0] + (1 - place[0, 0]) / 2 * (rhythm.hz[-1] - rhythm.hz[0])).item()
+    assert found_hz == pytest.approx(hz, abs=0.15)
+    assert by_place == pytest.approx(found_hz, abs=1e-4)
+
+
+def test_a_rhythm_that_nobody_taught_yet_says_nothing():
+    with torch.no_grad():
+        weight, moments = made()(torch.randn(2, 1, 512), torch.ones(2, 512, dtype=torch.bool), 16.0)
+    torch.testing.assert_close(weight, torch.ones_like(weight))
+    torch.testing.assert_close(moments[:, 0], torch.zeros(2), atol=1e-5, rtol=0)
+
+
+def test_a_rhythm_without_a_meaning_or_a_band_is_refused():
+    with pytest.raises(ConfigError, match="which rhythm is meant") as error:
+        made(taught_by=None)
+    assert "peak: 4.0" in str(error.value)
+    for low_hz, high_hz in ((0.5, 0.2), (0.3, 0.301), (3.5, 4.0)):
+        with pytest.raises(ConfigError, match="no two lines"):
+            made(low_hz=low_hz, high_hz=high_hz)
 
 
 def test_nothing_observed_gives_finite_gradients():

@@ -65,6 +65,18 @@ def test_the_definition(impl, within):
 
 
 @pytest.mark.parametrize("impl", IMPLS)
+def test_others_that_are_given_stand_for_the_mean(impl):
+    z, present = unit(4, 13, 5), presence(13, 4)
+    z = z * present.T[..., None]
+    mean = leave_one_out_loss(z, present, logit_scale=scale_of(7.0), impl=impl)
+    given = leave_one_out_loss(z, present, logit_scale=scale_of(7.0), others=mean_of_others(z, present), impl=impl)
+    assert torch.equal(given.modality_loss, mean.modality_loss)
+    # What says what the modality says finds it.
+    told = leave_one_out_loss(z, present, logit_scale=scale_of(50.0), others=z, impl=impl)
+    assert told.loss < 0.2 * leave_one_out_loss(z, present, logit_scale=scale_of(50.0), impl=impl).loss
+
+
+@pytest.mark.parametrize("impl", IMPLS)
 def test_with_two_modalities_it_is_the_pairwise_loss(impl):
     z, present = unit(2, 17, 6), presence(17, 2)
     facts = {"subject": torch.arange(17) // 4, "time_s": torch.arange(17).double() * 25, "exclude_within_s": 30.0}

@@ -41,3 +41,12 @@ def test_a_row_is_flat_for_json() -> None:
 def test_unknown_fields_are_refused() -> None:
     with pytest.raises(ValidationError):
         Row(what="w", model="m", metric="x", value=1.0, n=2, colour="red")  # type: ignore[call-arg]
+
+
+def test_a_row_without_a_number_survives_being_written():
+    """A share of nothing, as the dummy's kept excess is, has no value; `publish` reads it back."""
+    kept = Row(what="stress", model="dummy", metric="excess_kept", value=float("nan"), n=3, role="baseline")
+    again = Row.model_validate_json(kept.model_dump_json())
+    assert again.value != again.value
+    endless = Row.model_validate_json(kept.model_copy(update={"value": float("inf")}).model_dump_json())
+    assert endless.value == float("inf")

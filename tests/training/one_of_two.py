@@ -15,8 +15,11 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from hdt_fm.checkpoint import build_model
 from hdt_fm.ops.contrastive import contrastive_loss
+from hdt_fm.ops.leave_one_out import leave_one_out_loss
 from hdt_fm.schema.batch import Batch
+from hdt_fm.schema.manifest import Part
 from hdt_fm.schema.protocols import Embeddings, Encoded
 from hdt_fm.training.caching import encode_in_pieces
 from hdt_fm.training.distributed import gather, gather_rows
@@ -29,15 +32,18 @@ EDGES = (0, 5, 9)
 class Whole(nn.Module):
     """Model and contrast in one module, as Lightning wraps them."""
 
-    def __init__(self, *, piece: int = 0, gathers: bool = True) -> None:
+    def __init__(self, *, piece: int = 0, gathers: bool = True, fused: bool = False) -> None:
         super().__init__()
-        self.model = tiny.tiny_model(dropout=0.0).train()
+        self.model = (fusing() if fused else tiny.tiny_model(dropout=0.0)).train()
+        self.fused = fused
         self.log_scale = nn.Parameter(torch.tensor(2.0))
         self.piece, self.gathers = piece, gathers
 
     def encode(self, batch: Batch) -> dict[str, Any]:
         """What the loss is given."""
-        return {"projections": self.model.project(self.model.embed(batch)), "seen": batch}
+        embeddings = self.model.embed(batch)
+        others = {"others": self.model.others(embeddings)} if self.fused else {}
+        return {"projections": self.model.project(embeddings), "seen": batch, **others}
 
     def forward(self, batch: Batch) -> Tensor:
         learned = tuple(self.model.parameters())
@@ -47,14 +53,24 @@ class Whole(nn.Module):
             said = self.encode(batch)
         said = gather(said) if self.gathers else said
         projections: Embeddings = said["projections"]
-        return contrastive_loss(
+        asked = {"others": said["others"].values.transpose(0, 1)} if self.fused else {}
+        return (leave_one_out_loss if self.fused else contrastive_loss)(
             projections.values.transpose(0, 1),
             projections.present,
             logit_scale=self.log_scale.exp(),
             subject=said["seen"].subject,
             time_s=said["seen"].time_s,
             exclude_within_s=60.0,
+            **asked,
         ).loss
+
+
+def fusing() -> nn.Module:
+    """A model with a fusion that is no mean any more."""
+    plain = tiny.tiny_model(dropout=0.0).config
+    model = build_model(plain.model_copy(update={"fusion": Part(name="attention")}), seed=5)
+    nn.init.normal_(model.fusion.add.weight, std=0.3, generator=torch.Generator().manual_seed(1))
+    return model
 
 
 def whole_batch(case: str) -> Batch:
@@ -78,9 +94,10 @@ def gradients(module: nn.Module, batch: Batch) -> dict[str, Any]:
 
 def of_whole(case: str, rank: int) -> dict[str, Any]:
     """One step of DDP on this process's slice."""
-    module = Whole(piece=2 if case == "cached" else 0, gathers=case != "not gathered")
+    cached = case.endswith("cached")
+    module = Whole(piece=2 if cached else 0, gathers=case != "not gathered", fused=case.startswith("fused"))
     # In pieces, no modality counts as unused, so DDP need not look for any.
-    wrapped = DistributedDataParallel(module, find_unused_parameters=case != "cached")
+    wrapped = DistributedDataParallel(module, find_unused_parameters=not cached)
     return gradients(wrapped, cut(whole_batch(case), EDGES[rank], EDGES[rank + 1]))
 
 

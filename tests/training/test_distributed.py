@@ -19,7 +19,7 @@ from hdt_fm.training.distributed import Launch, gather, gather_rows, launched, p
 from hdt_fm.training.logs import read_metrics
 
 HERE = Path(__file__).parent
-CASES = ("rows", "signals", "plain", "cached", "lacking", "not gathered")
+CASES = ("rows", "signals", "plain", "cached", "lacking", "not gathered", "fused", "fused cached")
 CLOSE = 1e-5
 TIMEOUT_S = 180
 needs_gloo = pytest.mark.skipif(
@@ -95,9 +95,9 @@ def _far(got: dict, want: dict) -> list[str]:
 
 
 @needs_gloo
-@pytest.mark.parametrize("case", ["plain", "cached", "lacking"])
+@pytest.mark.parametrize("case", ["plain", "cached", "lacking", "fused", "fused cached"])
 def test_two_processes_have_the_gradients_of_one(worker: ModuleType, of_two: dict, case: str) -> None:
-    want = worker.gradients(worker.Whole(gathers=False), worker.whole_batch(case))
+    want = worker.gradients(worker.Whole(gathers=False, fused=case.startswith("fused")), worker.whole_batch(case))
     assert sum(value is not None and bool(value.abs().sum() > 0) for value in want.values()) > 20
     assert want["log_scale"].abs() > 1e-3
     for got in of_two[case]:
