@@ -48,6 +48,7 @@ from hdt_fm.schema.embedding import EmbeddingTable
 from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.published import find_model
 from hdt_fm.schema.result import Result, RunRecord
+from hdt_fm.schema.shard import LabelColumn
 
 CLOSED_FORM_START = "closed-form start"
 
@@ -69,6 +70,7 @@ def run(run: Run) -> RunRecord:
     prepare_machine(config)
     protocol = config.section("protocol", ProtocolSettings)
     folder = open_shards(config)
+    check_label(protocol, folder.header.labels, folder.labels)
     check_also(protocol, folder)
     gather = {"held_out": _held_out, "per_fold": _per_fold, "unseen": _unseen}[protocol.people]
     evidence = gather(run, folder, protocol)
@@ -105,9 +107,7 @@ def plan(config: Config) -> dict[str, Any]:
     prepare_machine(config)
     protocol = config.section("protocol", ProtocolSettings)
     folder = open_shards(config)
-    labels = [column.name for column in folder.header.labels]
-    if protocol.label not in labels:
-        raise ConfigError(f"The shards have no label {protocol.label!r}", expected=f"one of: {', '.join(labels)}")
+    check_label(protocol, folder.header.labels, folder.labels)
     check_also(protocol, folder)
     known = ~np.isnan(folder.labels[protocol.label])
     everyone = People(np.arange(len(folder.manifest.subjects)), NOBODY, NOBODY)
@@ -124,6 +124,26 @@ def plan(config: Config) -> dict[str, Any]:
         "estimated minutes": round(tried.seconds * steps * folds / 60, 1),
         "peak memory GB": peak_memory_gb(),
     }
+
+
+def check_label(
+    protocol: ProtocolSettings, known: Sequence[LabelColumn], labels: Mapping[str, NDArray[np.floating]]
+) -> None:
+    """Refuse a label that the shards lack, or of which there is nothing to tell, before anything is trained."""
+    columns = {column.name: column for column in known}
+    if protocol.label not in columns:
+        raise ConfigError(f"The shards have no label {protocol.label!r}", expected=f"one of: {', '.join(columns)}")
+    values = labels[protocol.label]
+    found = np.unique(values[~np.isnan(values)])
+    if protocol.kind == "classification" and len(found) < 2:
+        classes = dict(enumerate(columns[protocol.label].classes))
+        raise ConfigError(
+            f"Of the label {protocol.label!r} there are fewer than two classes in these shards",
+            where="protocol.label",
+            expected="windows of two classes or more",
+            got=", ".join(classes.get(int(one), "one number") for one in found) or "no window with the label",
+            fix="another label, or shorter windows: a long one is of the class that fills most of it",
+        )
 
 
 def _held_out(run: Run, folder: ShardFolder, protocol: ProtocolSettings) -> Evidence:

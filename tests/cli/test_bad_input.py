@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from hdt_fm.cli.compose import compose_config
+from hdt_fm.cli.evaluate import check_label
 from hdt_fm.cli.main import EXIT_OK, EXIT_USER_ERROR, main
+from hdt_fm.cli.settings import ProtocolSettings
+from hdt_fm.schema.errors import ConfigError
+from hdt_fm.schema.shard import LabelColumn
 
 TINY = ["debug=tiny", "split.validation=0", "name=bad"]
 WRIST = ["cohort=folder", "preparation=wrist_60s", "cohort.subject_key=public"]
@@ -153,3 +158,19 @@ def test_a_checkpoint_with_a_missing_tensor(trained: Path, tmp_path: Path, capsy
     assert gone in text
     assert "%" in text, "the share of tensors that matched"
     assert not (root / "embed" / "table").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [([1.0, np.nan, 1.0], ["fewer than two classes", "walking", "shorter windows"]), ([np.nan] * 3, ["no window"])],
+)
+def test_a_label_that_tells_nothing_is_refused_before_anything_is_trained(values, words) -> None:
+    columns = (LabelColumn(name="activity", kind="class", classes=("seated", "walking")),)
+    protocol = compose_config("evaluate", ["protocol.label=activity"]).section("protocol", ProtocolSettings)
+    with pytest.raises(ConfigError) as error:
+        check_label(protocol, columns, {"activity": np.array(values)})
+    assert all(word in str(error.value) for word in words), str(error.value)
+    check_label(protocol, columns, {"activity": np.array([0.0, 1.0, np.nan])})
+    other = compose_config("evaluate", ["protocol.label=stress"]).section("protocol", ProtocolSettings)
+    with pytest.raises(ConfigError, match="no label 'stress'"):
+        check_label(other, columns, {"activity": np.array([0.0, 1.0])})
