@@ -118,8 +118,19 @@ def test_configs_name_registered_parts_and_hold_no_target() -> None:
 def test_list_names_every_group(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--json"]) == EXIT_OK
     tables = json.loads(capsys.readouterr().out)
-    assert set(tables) == {*groups(), "modality"}
+    assert set(tables) == {*groups(), "modality", "model"}
     assert all(summary for table in tables.values() for summary in table.values())
+
+
+def test_list_tells_of_each_model_what_its_card_says(capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, card in (("one", "---\nlicense: mit\n---\n\n# one\n\nA model of wrists.\n"), ("two", None)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+        if card is not None:
+            (tmp_path / name / "README.md").write_text(card)
+    monkeypatch.setattr("hdt_fm.schema.published._rooms", lambda: iter([tmp_path]))
+    assert main(["list", "models", "--json"]) == EXIT_OK
+    assert json.loads(capsys.readouterr().out) == {"model": {"one": "A model of wrists.", "two": ""}}
 
 
 @pytest.fixture
