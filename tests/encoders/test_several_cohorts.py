@@ -1,5 +1,6 @@
 """Encoders that begin with windows of several cohorts, of other lengths and rates."""
 
+import pytest
 import torch
 
 from hdt_fm.encoders import ModalityEncoders
@@ -55,31 +56,33 @@ def test_a_closed_form_start_serves_pairs_of_every_cohort():
     first, second = cohort(("ppg", "acc"), 8, 10, windows=200), cohort(("acc", "eda"), 16, 5, windows=200, seed=1)
     model = model_of()
     model.calibrate(first, second)
-    model.start(first, second, shared=6)
+    model.start(first, second, shared=12)
     for batch, pair in (
         (cohort(("ppg", "acc"), 8, 10, seed=2), (0, 1)),
         (cohort(("acc", "eda"), 16, 5, seed=3), (1, 2)),
     ):
-        values = model(batch).values[:, list(pair), :6]
+        values = model(batch).values[:, list(pair), :12]
         a, b = torch.nn.functional.normalize(values, dim=-1).unbind(1)
         scores = a @ b.T
-        assert float((scores.argmax(1) == torch.arange(len(a))).float().mean()) > 0.1  # chance 1/60
+        before = (scores > scores.diag()[:, None]).sum(1).float()
+        assert float(before.median()) < 15  # of 59 others; chance puts half of them before the match
 
 
-def test_a_level_that_only_tells_cohorts_apart_has_no_say_in_the_start():
+@pytest.mark.parametrize("shift", [0.0, 50.0])
+def test_a_level_that_only_tells_cohorts_apart_has_no_say_in_the_start(shift):
     generator = torch.Generator().manual_seed(0)
     number = torch.arange(2).repeat_interleave(50)
     shared = torch.randn(100, 1, generator=generator)
-    weights = []
-    for shift in (0.0, 50.0):
-        parts = {}
-        for name in ("a", "b"):
-            own = torch.Generator().manual_seed(ord(name))
-            rows = torch.cat((shared + 0.1 * torch.randn(100, 1, generator=own), torch.randn(100, 2, generator=own)), 1)
-            readout = torch.nn.Linear(3, 2)
-            here = torch.ones(100, dtype=torch.bool)
-            parts[name] = Pooled(readout, [(rows + shift * number[:, None]).double()], here, 0, number)
-        start_readouts(parts, 1)
-        weights.append(parts["a"].readout.weight.detach().abs())
-    assert torch.allclose(*weights, atol=1e-4)
-    assert weights[0][0].argmax() == 0
+    parts = {}
+    for name in ("a", "b"):
+        own = torch.Generator().manual_seed(ord(name))
+        rows = torch.cat((shared + 0.1 * torch.randn(100, 1, generator=own), torch.randn(100, 7, generator=own)), 1)
+        rows = (rows + shift * number[:, None]).double()
+        parts[name] = Pooled(torch.nn.Linear(8, 4), [rows], torch.ones(100, dtype=torch.bool), 0, number)
+    start_readouts(parts, 2)
+    for part in parts.values():
+        found = part.readout.double()(part.blocks[0]).detach()
+        assert torch.allclose(found[:50].mean(0), found[50:].mean(0), atol=1e-3)
+        for component in (0, 1):  # a cohort each
+            told = torch.corrcoef(torch.stack((found[:, component], shared[:, 0].double())))[0, 1]
+            assert abs(told) > 0.7, (component, told)
