@@ -1,0 +1,25 @@
+"""The releases in this repository: whole, small, and loadable by name without a network."""
+
+import numpy as np
+import pytest
+
+import hdt_fm
+from hdt_fm.checkpoint import load_preprocess
+from hdt_fm.report.check import check
+from hdt_fm.schema.published import published
+
+MOST_BYTES = 8 * 2**20
+
+
+@pytest.mark.parametrize("name", sorted(published()))
+def test_a_release_is_whole_small_and_found_by_name(name: str) -> None:
+    folder = published()[name]
+    assert check(folder) == []
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= MOST_BYTES
+    model = hdt_fm.load(name)  # strict: every tensor, every checksum, the stored embedding
+    assert {column.name for column in load_preprocess(name).modalities} == set(model.modalities)
+    assert all(np.isfinite(weight.detach().numpy()).all() for weight in model.parameters())
+
+
+def test_the_wrist_model_is_among_them() -> None:
+    assert "hdt-fm-wrist-s" in published()
