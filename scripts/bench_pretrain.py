@@ -2,8 +2,9 @@
 
 python scripts/bench_pretrain.py [--quick] [--json FILE] [--shards FOLDER] [--steps N] [--rounds N] [overrides]
 
-Contenders take turns in rounds, since machines are noisy; intervals are of the median over rounds. Windows are those of
-Stress-Predict where HDT_FM_REAL_DATA is set, else simulated. ViT-S-like:
+`pretrain` is also timed with `training.activation_checkpointing` and, but for --quick, since the compiler alone takes
+longer, with `training.compile`. Contenders take turns in rounds, since machines are noisy; intervals are of the median
+over rounds. Windows are those of Stress-Predict where HDT_FM_REAL_DATA is set, else simulated. ViT-S-like:
     encoder.width=384 encoder.depth=12 encoder.heads=6 training.batch_size=256 training.precision=bf16-mixed
 """
 
@@ -44,6 +45,7 @@ from hdt_fm.cli.workflow import (
 from hdt_fm.data.datamodule import ShardDataModule
 from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.protocols import Encoded
+from hdt_fm.training.blocks import blocks_of
 from hdt_fm.training.optim import adamw_cosine
 from hdt_fm.training.pretrain import pretrain
 
@@ -54,6 +56,11 @@ SETTINGS = {"learning_rate": 1e-3, "weight_decay": 0.05}
 CLIP_NORM = 1.0
 # Dense tensor-core operations a second in bfloat16, as the vendor states them.
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
+# Further ways to run the blocks, by the name of their row.
+WAYS: dict[str, dict[str, Any]] = {
+    "recomputed blocks": {"activation_checkpointing": True},
+    "compiled blocks": {"compile": True},
+}
 PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")
 Row = dict[str, Any]
 
@@ -69,6 +76,7 @@ class Bench:
     batches: tuple[Batch, ...]
     steps: int
     folder: Path
+    ways: tuple[str, ...]
 
     @property
     def device(self) -> str:
@@ -282,6 +290,7 @@ def measure(bench: Bench, rounds: int) -> list[Row]:
     """All rows; `value` is the median over rounds."""
     augment, drop = changes(bench.config)
     seconds: dict[str, list[float]] = {"framework": [], "bare": [], "on shards": [], "products": []}
+    seconds |= {way: [] for way in bench.ways}
     shares: dict[str, list[float]] = {"waiting": [], "augment and drop": []}
     flops, shapes = products_of(bench)
 
@@ -293,11 +302,18 @@ def measure(bench: Bench, rounds: int) -> list[Row]:
         shares["waiting"].append(waited.share(stamps[WARM - 1], stamps[-1]))
         shares["augment and drop"].append(changed.share(stamps[WARM - 1], stamps[-1]))
 
+    def in_another_way(way: str) -> list[float]:
+        return framework(bench, InMemory(bench.batches, **bench.data), **WAYS[way])
+
+    if "compiled blocks" in bench.ways:
+        # Each form of a block is compiled when it is first met, which may be at any step.
+        in_another_way("compiled blocks")
     turns: list[Callable[[], Any]] = [
         lambda: seconds["framework"].append(per_step(framework(bench, InMemory(bench.batches, **bench.data)))),
         lambda: seconds["bare"].append(per_step(bare(bench))),
         on_shards,
         lambda: seconds["products"].append(flops / flops_per_s(shapes, bench.device)),
+        *[lambda way=way: seconds[way].append(per_step(in_another_way(way))) for way in bench.ways],
     ]
     for number in range(rounds):
         for turn in turns if number % 2 == 0 else turns[::-1]:
@@ -315,10 +331,13 @@ def measure(bench: Bench, rounds: int) -> list[Row]:
         row("bare loop in memory", "over_matrix_products", taken["bare"] / taken["products"], "times"),
         row("matrix products alone", "throughput", flops / taken["products"] / 1e9, "GFLOP/s"),
         row("one step", "matrix_products", np.array([flops / 1e9]), "GFLOP"),
+        *[row(way, "windows_per_s", size / taken[way], "windows/s") for way in bench.ways],
+        *[row(way, "over_plain_blocks", 100 * (taken[way] / taken["framework"] - 1), "%") for way in bench.ways],
     ]
     for what, run in (
         ("pretrain in memory", lambda: framework(bench, InMemory(bench.batches, **bench.data))),
         ("bare loop in memory", lambda: bare(bench)),
+        *[(way, lambda way=way: in_another_way(way)) for way in bench.ways],
     ):
         grown = peak_growth_mb(run, bench.device)
         if grown is not None:
@@ -370,7 +389,8 @@ def prepare(options: argparse.Namespace, folder: Path) -> Bench:
     batches = tuple(stream.batch(number) for number in range(options.steps))
     model = new_model(config, shards, people.train)
     loss = new_loss(config, model, lambda: typical_of(config, shards, people.train))
-    return Bench(config, model, loss, data, batches, options.steps, folder)
+    ways = tuple(way for way in WAYS if blocks_of(model) and not (options.quick and "compile" in WAYS[way]))
+    return Bench(config, model, loss, data, batches, options.steps, folder, ways)
 
 
 def table(rows: Sequence[Row]) -> str:

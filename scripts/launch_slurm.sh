@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Pretraining under SLURM: one torchrun a node, one process a GPU. Not yet run on a cluster; read it before you use it.
 #   sbatch --nodes=2 --gpus-per-node=8 scripts/launch_slurm.sh experiment=stress_predict training.batch_size=4096
-# Several settings at once are several jobs, each with its own run folder:
-#   for rate in 1e-3 2e-3; do sbatch ... scripts/launch_slurm.sh name=rate_$rate training.learning_rate=$rate; done
+# Several settings at once are several jobs, each with its own run folder; this submits them with this file:
+#   hdt-fm pretrain --multirun launcher=slurm launcher.nodes=2 launcher.gpus_per_node=8 training.learning_rate=1e-3,2e-3
 # Two minutes before the time limit the run saves itself and the job queues again; it ends when the checkpoint is there.
 # The working folder must be one that all nodes see (the run folder and the shards lie in it), the shards made before.
 #SBATCH --job-name=hdt-fm
@@ -13,7 +13,9 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 set -euo pipefail
-head_node="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)"
+# Not through `head`: it may leave before all names are said, which pipefail takes for a failure.
+nodes="$(scontrol show hostnames "$SLURM_JOB_NODELIST")"
+head_node="${nodes%%$'\n'*}"
 # One port for each job, so that two jobs may share a node.
 port=$((20000 + SLURM_JOB_ID % 20000))
 

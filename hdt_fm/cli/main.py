@@ -60,7 +60,7 @@ OPTIONS = """Options (before or after the overrides):
   --dry-run        compose, check the data, build everything, run one batch, estimate time and memory
   --json           print the run's result.json at the end, and nothing else on standard output
   --multirun       pretrain, evaluate: a run for each combination of overrides with several values (loss=a,b seed=0,1),
-                   one after another, each in its own folder under ROOT/sweep
+                   one after another, each in its own folder under ROOT/sweep; launcher=slurm: pretrain, each a job
   --version        print the version
   --to PLACE       publish: hub; fetch: a folder (`hdt-fm fetch --help` has its other options)
 

@@ -11,7 +11,7 @@ from hdt_fm.cli.held_out import PARTS, PEOPLE_NAME
 from hdt_fm.cli.run import Run, peak_memory_gb, write_text
 from hdt_fm.cli.settings import TrainingSettings
 from hdt_fm.cli.trial import trial
-from hdt_fm.cli.workflow import open_cohorts, prepare_machine, train_over
+from hdt_fm.cli.workflow import asked_covariates, open_cohorts, prepare_machine, train_over
 from hdt_fm.schema.result import RunRecord
 
 
@@ -34,6 +34,7 @@ def run(run: Run) -> RunRecord:
         summary={
             "steps": outcome.steps,
             **({"cohorts": _in_words(cohorts)} if len(cohorts.folders) > 1 else {}),
+            **({"covariates": ", ".join(asked_covariates(config))} if asked_covariates(config) else {}),
             "people in training": sum(len(people.train) for people in cohorts.people.values()),
             "parameters": sum(weight.numel() for weight in model.parameters()),
             "windows/s": round(outcome.windows / outcome.seconds, 1) if outcome.seconds else None,
@@ -42,7 +43,7 @@ def run(run: Run) -> RunRecord:
             "stopped by": outcome.stopped_by,
         },
         provenance={
-            "config": config.digest("encoder", "projection", "loss", "training", "split"),
+            "config": config.digest("encoder", "projection", "loss", "training", "split", *_of_people(config)),
             "shards": cohorts.digest,
             "model": model_digest(model),
         },
@@ -78,6 +79,11 @@ def plan(config: Config) -> dict[str, Any]:
         "peak memory GB": peak_memory_gb(),
         "passes over the data": round(training.steps * training.batch_size / max(tried.windows, 1), 1),
     }
+
+
+def _of_people(config: Config) -> tuple[str, ...]:
+    """Sections that count only where facts about people are an input, so that other runs keep their digest."""
+    return ("covariates", "static") if asked_covariates(config) else ()
 
 
 def _in_words(cohorts: Cohorts) -> str:

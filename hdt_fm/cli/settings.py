@@ -57,6 +57,21 @@ class TrainingSettings(Plain):
     resume: str
     piece: int | None = Field(default=None, ge=1)
     fused: bool = False
+    activation_checkpointing: bool = False
+    compile: bool = False
+    sharded: bool = False
+
+
+class LauncherSettings(Plain):
+    name: Literal["here", "slurm"]
+    nodes: int = Field(default=1, ge=1)
+    gpus_per_node: int = Field(default=1, ge=1)
+    cpus_per_task: int = Field(default=1, ge=1)
+    time: str = ""
+    partition: str | None = None
+    account: str | None = None
+    memory_gb: int | None = Field(default=None, ge=1)
+    more: tuple[str, ...] = ()
 
 
 class LoggerSettings(Plain):
@@ -82,10 +97,19 @@ Also = Literal["missing_modalities", "own_baseline", "few_shot", "zero_shot", "p
 Knows = Literal["nothing", "recent", "own session", "own start"]
 
 
+class TuningSettings(Plain):
+    """Of encoders that are moved towards one person."""
+
+    rank: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    ridge: float = Field(ge=0)
+    people: int = Field(ge=1)
+
+
 class ProtocolSettings(Plain):
     kind: Literal["classification", "regression"]
     label: str
-    folds: Annotated[int, Field(ge=2)] | Literal["all"]
+    folds: Annotated[int, Field(ge=2)] | Literal["all", "published"]
     people: Literal["held_out", "per_fold", "unseen"]
     draws: int = Field(ge=10)
     scratch_steps: int = Field(ge=1)
@@ -94,6 +118,8 @@ class ProtocolSettings(Plain):
     only: str | tuple[str, ...] | None = None
     estimate: Estimate | None = None
     also: tuple[Also, ...] = ()
+    fine_tune: bool
+    tuning: TuningSettings
 
     @property
     def alone(self) -> tuple[str, ...] | None:

@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 
 from hdt_fm.cli.compose import Config, compose_config, values_of
+from hdt_fm.cli.launch import HERE, launcher_of, submit
 from hdt_fm.cli.main import EXIT_INTERRUPTED, EXIT_OK, SWEPT, Options
 from hdt_fm.cli.run import Run, call, leads
 from hdt_fm.schema.errors import ConfigError
@@ -18,7 +19,8 @@ LONGEST_NAME = 120
 
 
 def run_sweep(verb: str, options: Options, overrides: list[str]) -> int:
-    """Run every combination, one after another; the first that is stopped or goes wrong ends the sweep.
+    """Run every combination, one after another; the first that is stopped or goes wrong ends the sweep. With another
+    launcher they are handed over, and run at once.
 
     Raises:
         ConfigError: If there is nothing to combine, or the verb or an option does not go with several runs.
@@ -29,6 +31,10 @@ def run_sweep(verb: str, options: Options, overrides: list[str]) -> int:
         raise ConfigError("--multirun goes with neither --dry-run nor --cfg", fix="try one combination without it")
     # All are composed before the first one runs: a wrong value of the last must not show after hours.
     configs = combinations(verb, overrides)
+    if launcher_of(configs).name != HERE:
+        jobs = submit(verb, configs)
+        print(json.dumps({"jobs": jobs}, indent=1) if options.json else _submitted(configs, jobs))
+        return EXIT_OK
     records: dict[str, RunRecord] = {}
     stopped = False
     for number, (name, config) in enumerate(configs.items(), start=1):
@@ -75,6 +81,10 @@ def _folder_name(chosen: list[str]) -> str:
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", r"\'") + "'"
+
+
+def _submitted(configs: dict[str, Config], jobs: dict[str, str]) -> str:
+    return "\n".join(f"job {job}: {name} -> {configs[name].value('root')}" for name, job in jobs.items())
 
 
 def _as_json(records: dict[str, RunRecord]) -> str:

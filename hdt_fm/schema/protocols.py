@@ -84,6 +84,17 @@ class LinearReadout(Protocol):
 
 
 @runtime_checkable
+class Stacked(Protocol):
+    """An encoder or fusion of blocks that hold most of its memory and time; none of them where depth is 0.
+
+    What a block gives MUST be one tensor that follows from its arguments, its weights and the global generators alone:
+    so training may run it twice, compile it by itself, or share its weights out.
+    """
+
+    blocks: nn.ModuleList
+
+
+@runtime_checkable
 class Taught(Protocol):
     """An encoder with small parts that other modalities of the same windows can teach before training begins.
 

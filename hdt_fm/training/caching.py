@@ -20,7 +20,7 @@ from hdt_fm.training.rows import Record, combine, cut, join_batches, outputs_of,
 
 
 def encode_in_pieces(
-    encode: Callable[[Batch], Record], batch: Batch, *, piece: int, parameters: Sequence[nn.Parameter]
+    encode: Callable[[Batch], Record], batch: Batch, *, piece: int, parameters: Sequence[nn.Parameter] | None
 ) -> Record:
     """What `encode(batch)` gives, with the memory of `piece` windows; gradients come by encoding each piece again.
 
@@ -32,7 +32,8 @@ def encode_in_pieces(
             no batch norm. Draws may come from the global generators only.
         batch: All windows; a Batch inside the record that is the piece itself becomes `batch` and is not copied.
         piece: Windows at a time.
-        parameters: All that `encode` learns.
+        parameters: All that `encode` learns. None where autograd itself knows where their gradients belong, as with
+            weights that processes share out: then each piece adds to them.
 
     Raises:
         ConfigError: If `piece` is not positive.
@@ -43,7 +44,10 @@ def encode_in_pieces(
     if piece < 1:
         raise ConfigError("A piece of a batch must hold a window", where="piece", got=str(piece))
     work = _Work(encode, batch, piece)
-    learned = [parameter for parameter in parameters if parameter.requires_grad]
+    work.adds = parameters is None
+    # Where the gradients go elsewhere, something must still tell autograd that there is a way back.
+    asked = (torch.zeros((), requires_grad=True),) if parameters is None else parameters
+    learned = [parameter for parameter in asked if parameter.requires_grad]
     record = work.first_pass()
     if not torch.is_grad_enabled() or not learned:
         return record
@@ -59,6 +63,7 @@ class _Work:
         self.device = batch.present.device.type
         self.autocast = (torch.is_autocast_enabled(self.device), torch.get_autocast_dtype(self.device))
         self.draws: list[list[Tensor]] = []
+        self.adds = False
 
     def first_pass(self) -> Any:
         """The joined record, without a graph."""
@@ -105,6 +110,9 @@ class _Encoded(torch.autograd.Function):
             ]
             if through:
                 results, shares = zip(*through, strict=True)
+                if work.adds:
+                    torch.autograd.backward(results, shares)
+                    continue
                 found = torch.autograd.grad(results, learned, shares, allow_unused=True)
                 total = [_sum(one, other) for one, other in zip(total, found, strict=True)]
         _set_generators(work.device, before)

@@ -17,6 +17,9 @@ from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.shard import ModalityColumn
 from hdt_fm.training.rows import PARTS, Record, combine, tensors_of
 
+# Strategy of `pretrain` in which processes share the weights out (`sharding.py`).
+SHARDED = "sharded"
+
 
 def processes() -> int:
     """How many train together."""
@@ -32,8 +35,11 @@ class Launch:
     strategy: str
 
 
-def launched(environment: Mapping[str, str]) -> Launch:
+def launched(environment: Mapping[str, str], *, sharded: bool = False) -> Launch:
     """What torchrun (or srun with the same variables) has started; one process where it has not.
+
+    Args:
+        sharded: Several processes share the weights out; one has nobody to share them with.
 
     Raises:
         ConfigError: If the processes are not spread evenly over the nodes.
@@ -48,7 +54,8 @@ def launched(environment: Mapping[str, str]) -> Launch:
             got=f"{world} processes, {local} on this node",
         )
     # A modality may lack in one process's windows and not in another's: then its weights go unused there.
-    return Launch(local, world // local, "ddp_find_unused_parameters_true" if world > 1 else "auto")
+    of_several = SHARDED if sharded else "ddp_find_unused_parameters_true"
+    return Launch(local, world // local, of_several if world > 1 else "auto")
 
 
 def gather_rows(rows: Shaped[Tensor, "row ..."], counts: Sequence[int] | None = None) -> Shaped[Tensor, "all ..."]:
@@ -98,11 +105,12 @@ def gather(record: Record, columns: Sequence[ModalityColumn] = ()) -> Record:
 
 def _gather_batch(batch: Batch, counts: Sequence[int], columns: Sequence[ModalityColumn]) -> Batch:
     parts: dict[str, Any] = {name: getattr(batch, name) for name in PARTS}
-    parts["signals"] = {column.name: batch.signals.get(column.name) or _absent(batch, column) for column in columns}
+    parts["signals"] = {column.name: batch.signals.get(column.name) or absent(batch, column) for column in columns}
     return replace(batch, **combine([parts], lambda some: gather_rows(some[0], counts), lambda some: some[0]))
 
 
-def _absent(batch: Batch, column: ModalityColumn) -> Signal:
+def absent(batch: Batch, column: ModalityColumn) -> Signal:
+    """A modality that no window of the batch holds."""
     like = batch.present
     values = torch.zeros(len(batch), column.channels, column.samples, device=like.device)
     observed = torch.zeros(len(batch), column.samples, dtype=torch.bool, device=like.device)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from hdt_fm.schema.protocols import Embeddings, Encoded, LossReport, ReadsOthers
 from hdt_fm.training.caching import encode_in_pieces
 from hdt_fm.training.distributed import gather
 from hdt_fm.training.optim import adamw_cosine
+from hdt_fm.training.sharding import Sharded, clip_shared, encode_all, held_anywhere
 from hdt_fm.training.validation import Pool
 
 Change = Callable[[Batch, int], Batch]
@@ -120,7 +122,8 @@ class Pretraining(LightningModule):
             HdtError: If the norm is not finite: clipping would spread NaN over every weight.
         """
         limit = gradient_clip_val if gradient_clip_val is not None else float("inf")
-        norm = nn.utils.clip_grad_norm_(self._learned, limit)
+        clip = clip_shared if self._shares else nn.utils.clip_grad_norm_
+        norm = clip(self._learned, limit)
         self._require_finite("gradient", norm, self._batch)
         self.report["grad_norm"] = norm.detach()
 
@@ -166,16 +169,26 @@ class Pretraining(LightningModule):
                 self._weights[key] = self._weights.get(key, 0.0) + weight
 
     def _judge(self, seen: Batch, whole: Batch | None = None) -> tuple[LossReport, Embeddings]:
-        if self.training and self.piece is not None:
+        encode, parameters = self._encode, None
+        if self.training and self._shares:
+            # Without a modality here that another process holds, its encoder would wait there for ever.
+            encode = partial(encode_all, encode, columns=held_anywhere(seen, self.model.config.modalities))
+        elif self.training and self.piece is not None:
             parameters = tuple(self.model.parameters())
-            encoded = encode_in_pieces(self._encode, seen, piece=self.piece, parameters=parameters)
+        if self.training and self.piece is not None:
+            encoded = encode_in_pieces(encode, seen, piece=self.piece, parameters=parameters)
         else:
-            encoded = self._encode(seen)
+            encoded = encode(seen)
         encoded = replace(encoded, whole=seen if whole is None else whole)
         projections = encoded.projections
         if self.training and self.trainer.world_size > 1:
             encoded = self._of_all_processes(encoded)
         return self.loss(encoded), projections
+
+    @property
+    def _shares(self) -> bool:
+        """Whether processes share the weights out."""
+        return isinstance(self.trainer.strategy, Sharded)
 
     def _of_all_processes(self, encoded: Encoded) -> Encoded:
         columns = self.model.config.modalities if isinstance(self.loss, Shaped) else ()

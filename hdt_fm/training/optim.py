@@ -2,8 +2,11 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -55,6 +58,25 @@ def cosine_share(*, steps: int, warmup_steps: int) -> Callable[[int], float]:
     return share
 
 
+class ByKind(AdamW):
+    """AdamW in two turns, of weights that processes share out and of whole ones: its kernels do not take both."""
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step; what the closure gives."""
+        result = None
+        if closure is not None:
+            with torch.enable_grad():
+                result = closure()
+        everyone = [group["params"] for group in self.param_groups]
+        for shared in (True, False):
+            for group, weights in zip(self.param_groups, everyone, strict=True):
+                group["params"] = [weight for weight in weights if isinstance(weight, DTensor) == shared]
+            super().step()
+        for group, weights in zip(self.param_groups, everyone, strict=True):
+            group["params"] = weights
+        return result
+
+
 def adamw_cosine(
     module: nn.Module,
     *,
@@ -77,7 +99,8 @@ def adamw_cosine(
     if fused:
         _check_fusable([parameter for group in groups for parameter in group["params"]])
     # None and not False: torch then takes the form that it took before there was this choice.
-    optimizer = AdamW(groups, lr=learning_rate, betas=BETAS, fused=fused or None)
+    shared = any(isinstance(weight, DTensor) for group in groups for weight in group["params"])
+    optimizer = (ByKind if shared else AdamW)(groups, lr=learning_rate, betas=BETAS, fused=fused or None)
     return optimizer, LambdaLR(optimizer, share)
 
 

@@ -2,22 +2,26 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from pytorch_lightning import LightningDataModule, Trainer
-from torch import nn
+from torch import Tensor, nn
 
 from hdt_fm.checkpoint import Model, save_model
 from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.manifest import Preprocess
+from hdt_fm.training.blocks import changed_blocks, check_blocks
 from hdt_fm.training.callbacks import CollapseWatch, MetricsLog, Progress, RollingCheckpoint, StopRequested, WandbSink
+from hdt_fm.training.distributed import SHARDED
 from hdt_fm.training.logs import CsvSink, Sink, TensorBoardSink
 from hdt_fm.training.module import Change, Pretraining, fingerprint, step_seed
 from hdt_fm.training.process import generators_restored, quiet
 from hdt_fm.training.resume import check_settings, find_checkpoint
+from hdt_fm.training.sharding import Sharded
 
 __all__ = ["Change", "PretrainOutcome", "Pretraining", "fingerprint", "pretrain", "step_seed"]
 
@@ -81,6 +85,8 @@ def pretrain(
     strategy: str = "auto",
     piece: int | None = None,
     fused: bool = False,
+    activation_checkpointing: bool = False,
+    compile: bool = False,
     deterministic: bool | Literal["warn"] = "warn",
     tensorboard: bool = False,
     wandb: Wandb = "disabled",
@@ -102,9 +108,12 @@ def pretrain(
         resume: "auto", "never" or the path of a `step-XXXXXXXX.ckpt`, whose settings may differ except for the model.
         drop, augment, val_drop: As for `Pretraining`.
         begin: Called before the first step of a run that does not go on from a checkpoint.
-        devices, num_nodes, strategy: As for Lightning's Trainer; `distributed.launched` reads them from torchrun.
-            Each process is given its slice of the batch by the datamodule; what is written, the first one writes.
+        devices, num_nodes, strategy: As for Lightning's Trainer, or `distributed.SHARDED`; `distributed.launched` reads
+            them from torchrun. Each process is given its slice of the batch by the datamodule; what is written, the
+            first one writes.
         piece, fused: As for `Pretraining`. With dropout another `piece` draws other masks, so a run keeps its own.
+        activation_checkpointing, compile: Blocks are recomputed, or compiled (see `changed_blocks`). Compiled ones have
+            other last bits, so a run keeps that setting; recomputed ones have not.
         deterministic: "warn" allows operations without a deterministic form, of which only GPUs have some.
         progress: Called as (step, steps, note) after each step.
         say: Called with lines for the user.
@@ -116,6 +125,7 @@ def pretrain(
     _check_positive(steps=steps, checkpoint_every=checkpoint_every, log_every=log_every)
     if piece is not None:
         _check_positive(piece=piece)
+    check_blocks(model, recompute=activation_checkpointing, compiled=compile)
     run_dir = Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     notices: list[str] = []
@@ -128,15 +138,17 @@ def pretrain(
     settings = {**optim, "clip_norm": clip_norm, "precision": precision, "seed": seed, **_identity(model, loss)}
     settings["begin"] = begin is not None
     # None where unused, which is also what checkpoints say that were made before there was this choice.
-    settings |= {"piece": piece, "fused": fused or None}
+    settings |= {"piece": piece, "fused": fused or None, "compile": compile or None}
     start = find_checkpoint(run_dir / CHECKPOINTS, resume, say=_both(notices, say))
     must_match = None if resume == "auto" else ("model",)
     resumed_from = check_settings(start, settings, must_match=must_match) if start else None
 
     if begin is not None and start is None:
         begin()
+    # What is shared out cannot be put together in place.
+    shared, trained = (Sharded(), deepcopy(model)) if strategy == SHARDED else (None, model)
     changes = {"drop": drop, "augment": augment, "val_drop": val_drop}
-    module = Pretraining(model, loss, seed=seed, piece=piece, fused=fused, **changes, **optim)  # type: ignore[arg-type]
+    module = Pretraining(trained, loss, seed=seed, piece=piece, fused=fused, **changes, **optim)  # type: ignore[arg-type]
     sinks = _sinks(run_dir, tensorboard=tensorboard, wandb=wandb, project=wandb_project)
     log = MetricsLog(sinks, every=log_every, steps=steps, progress=progress)
     rolling = RollingCheckpoint(
@@ -149,7 +161,9 @@ def pretrain(
             accelerator=accelerator,
             devices=devices,  # type: ignore[arg-type]
             num_nodes=num_nodes,
-            strategy=strategy,
+            strategy=shared or strategy,
+            # Weights that are sent for a validation in inference mode could not be learned from later.
+            inference_mode=shared is None,
             precision=precision,
             max_steps=steps,
             max_epochs=-1,
@@ -169,13 +183,17 @@ def pretrain(
         )
         try:
             module.train()
-            trainer.fit(module, datamodule=datamodule, ckpt_path=start, weights_only=True)
+            with changed_blocks(trained, recompute=activation_checkpointing, compiled=compile):
+                trainer.fit(module, datamodule=datamodule, ckpt_path=start, weights_only=True)
         except StopRequested as stop:
             stopped_by = stop.name
             _both(notices, say)(f"Stopped by {stop.name}; step {stop.step} of {steps} is saved, resume=auto goes on")
         finally:
             rolling.release()
             log.release()
+    if shared:
+        model.load_state_dict(_of_model(shared.whole))
+        model.eval()
     module.eval()
     if stopped_by is None and trainer.is_global_zero:
         save_model(model, run_dir / MODEL, preprocess=preprocess)
@@ -190,6 +208,11 @@ def pretrain(
         metrics=dict(log.last),
         notices=tuple(notices),
     )
+
+
+def _of_model(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The model's part of the state of a `Pretraining`."""
+    return {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
 
 
 def _sinks(run_dir: Path, *, tensorboard: bool, wandb: Wandb, project: str) -> list[Sink]:

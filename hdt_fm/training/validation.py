@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hdt_fm.metrics.collapse import alignment, effective_rank, uniformity
 from hdt_fm.metrics.retrieval import recall_at
 from hdt_fm.schema.batch import Batch
+from hdt_fm.schema.modalities import STATIC
 from hdt_fm.schema.protocols import Embeddings
 
 POOL = 1024
@@ -43,13 +44,15 @@ class Pool:
         `effective_rank/<m>` and `uniformity/<m>` (of the first `UNIFORMITY_ROWS` windows).
 
         The pool is every window of the pool that holds both, the same person's included. A pair or modality that
-        fewer than two windows hold is left out.
+        fewer than two windows hold is left out, and so is `static`: equal in all windows of a person, it finds no
+        window among them, and few people fill few directions.
         """
         if not self._parts:
             return {}
         values, present, subject, time_s = (np.concatenate(part) for part in zip(*self._parts, strict=True))
         found: dict[str, float] = {}
-        for a, b in combinations(range(len(self.modalities)), 2):
+        signals = [column for column, name in enumerate(self.modalities) if name != STATIC]
+        for a, b in combinations(signals, 2):
             both = present[:, a] & present[:, b]
             if both.sum() >= 2:
                 one, other, who, when = values[both, a], values[both, b], subject[both], time_s[both]
@@ -57,8 +60,8 @@ class Pool:
                 pair = f"{self.modalities[a]}-{self.modalities[b]}"
                 found[f"r1/{pair}"], found[f"pool/{pair}"] = float(np.mean(hits)), float(both.sum())
                 found[f"alignment/{pair}"] = alignment(one, other)
-        for column, name in enumerate(self.modalities):
-            here = present[:, column]
+        for column in signals:
+            here, name = present[:, column], self.modalities[column]
             if here.sum() >= 2:
                 found[f"effective_rank/{name}"] = effective_rank(values[here, column])
                 found[f"uniformity/{name}"] = uniformity(values[here, column][:UNIFORMITY_ROWS])

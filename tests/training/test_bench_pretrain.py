@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 METRICS = {
-    "windows_per_s": 3,
+    "windows_per_s": 4,
+    "over_plain_blocks": 1,
     "waiting_for_data": 1,
     "augment_and_drop": 1,
     "over_bare_loop": 1,

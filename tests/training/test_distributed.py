@@ -21,7 +21,7 @@ from hdt_fm.training.logs import read_metrics
 HERE = Path(__file__).parent
 CASES = ("rows", "signals", "plain", "cached", "lacking", "not gathered", "fused", "fused cached")
 CLOSE = 1e-5
-TIMEOUT_S = 180
+TIMEOUT_S = 420
 needs_gloo = pytest.mark.skipif(
     not (distributed.is_available() and distributed.is_gloo_available()), reason="torch was built without gloo"
 )

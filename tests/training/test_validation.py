@@ -97,3 +97,18 @@ def test_a_line_has_collapsed_and_a_ball_has_not_when_enough_windows_say_so(wind
 
 def test_an_empty_pool_has_not_collapsed() -> None:
     assert Pool(["acc"]).collapsed({}) == {}
+
+
+def test_facts_about_people_find_no_window_and_cannot_collapse() -> None:
+    """Two people's facts fill one direction, whatever the encoder does."""
+    size = 2 * COLLAPSE_WINDOWS
+    values = torch.nn.functional.normalize(torch.randn(size, 2, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
+    values[:, 1] = values[torch.arange(size) % 2, 1]
+    present = torch.ones(size, 2, dtype=torch.bool)
+    for name, judged in (("static", False), ("eda", True)):
+        pool = Pool(["acc", name])
+        pool.add(*_embeddings(values, present))
+        scores = pool.scores()
+        assert (f"r1/acc-{name}" in scores) == judged
+        assert set(pool.collapsed(scores)) == ({name} if judged else set())
+        assert "effective_rank/acc" in scores
