@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,12 +13,15 @@ from data_pipelines.cohorts._visits import Visits
 from data_pipelines.readers import choose, detect
 from data_pipelines.readers.wfdb_record import WfdbRecord
 from hdt_fm.schema import registry
-from hdt_fm.schema.errors import ReaderError
+from hdt_fm.schema.covariates import as_number
+from hdt_fm.schema.errors import ConfigError, ReaderError
 from hdt_fm.schema.recording import Visit
 from hdt_fm.schema.subject import SubjectKey
 
 SUBJECTS_NAME = "subjects.csv"
 _COVARIATES = ("sex", "age_band")
+_NAMES_OF_PEOPLE = frozenset({"file", "subject", "group"})
+_OLDEST = 90
 # Files that should be recordings: one of them that no reader takes is an error, not something to pass over.
 _SUFFIXES = (".csv.gz", ".tsv.gz", ".csv", ".tsv", ".parquet", ".zip", ".edf", ".bdf", ".rec", ".hea")
 _COMPANION = re.compile(r".*_(Numerics|Breaths)\.csv(\.gz)?")
@@ -47,7 +50,8 @@ class Folder:
 
     The raw id of a child is its name up to the first `_` (`P07_morning.zip` is of `P07`), unless `subjects.csv` lies in
     the folder: columns `file` (the child's name) and `subject`, and if wanted `group` (people who must stay on one
-    side of every split), `sex` and `age_band`. Raw ids become pseudonyms here and go no further.
+    side of every split), `sex`, `age_band` and what `covariates` names. Raw ids become pseudonyms here and go no
+    further.
 
     Refused: the same content under two ids that no group ties; and two recordings of one modality that overlap in
     time under one id, since one body does not record the same thing twice (recordings without a clock are let pass).
@@ -56,6 +60,7 @@ class Folder:
         path: The folder.
         subject_key: See `SubjectKey.find`.
         reader: A reader's name, then only children that it recognises are read; `auto` lets each be recognised.
+        covariates: Columns of `subjects.csv` that go into the shards with each person; no other does.
         study: Part of the pseudonyms; the folder's name by default. Two studies may use the same raw ids.
         licence: Under which the recordings may be used.
         source: Where they come from.
@@ -67,6 +72,7 @@ class Folder:
         path: str,
         subject_key: str = "auto",
         reader: str = "auto",
+        covariates: Sequence[str] = _COVARIATES,
         study: str | None = None,
         licence: str = "not stated",
         source: str = "local folder",
@@ -74,6 +80,14 @@ class Folder:
         self._folder = Path(path)
         self._key = subject_key
         self._reader = reader
+        self._covariates = tuple(covariates)
+        if not _NAMES_OF_PEOPLE.isdisjoint(self._covariates):
+            raise ConfigError(
+                "A column that says whose a recording is cannot be a covariate",
+                where="cohort.covariates",
+                expected=f"columns of {SUBJECTS_NAME} other than {', '.join(sorted(_NAMES_OF_PEOPLE))}",
+                fix="leave it out: raw ids never enter the shards",
+            )
         self.name = study or self._folder.resolve().name
         self.licence = licence
         self.source = source
@@ -114,7 +128,7 @@ class Folder:
                 got=f"a single {own} recording" if own else None,
                 fix="point cohort.path to the folder above" if own else "check the path, or name the reader",
             )
-        return _with_subjects(recordings, self._folder / SUBJECTS_NAME)
+        return _with_subjects(recordings, self._folder / SUBJECTS_NAME, self._covariates)
 
     def _is_recording(self, path: Path) -> bool:
         if path.name == SUBJECTS_NAME:
@@ -134,7 +148,7 @@ class Folder:
         return visit
 
 
-def _with_subjects(recordings: list[Path], table: Path) -> list[_Child]:
+def _with_subjects(recordings: list[Path], table: Path, covariates: tuple[str, ...]) -> list[_Child]:
     if not table.is_file():
         ids = [_stem(path).split("_")[0] for path in recordings]
         return [_Child(path, raw, raw, {}) for path, raw in zip(recordings, ids, strict=True)]
@@ -149,7 +163,15 @@ def _with_subjects(recordings: list[Path], table: Path) -> list[_Child]:
             got=f"{unlisted} recording(s) without a row, {lost} row(s) without a recording",
             fix="add or remove rows",
         )
-    return [_child(path, rows[path.name]) for path in recordings]
+    further = [name for name in covariates if name not in _COVARIATES and name not in next(iter(rows.values()))]
+    if further:
+        raise ReaderError(
+            "The subject table lacks a covariate",
+            where=SUBJECTS_NAME,
+            expected=f"columns {', '.join(further)}",
+            fix="add them, or leave them out of cohort.covariates",
+        )
+    return [_child(path, rows[path.name], covariates) for path in recordings]
 
 
 def _subject_rows(table: Path) -> dict[str, dict[str, str]]:
@@ -173,8 +195,16 @@ def _subject_rows(table: Path) -> dict[str, dict[str, str]]:
     return {row["file"]: {str(k): v for k, v in row.items()} for row in frame.to_dict("records")}
 
 
-def _child(path: Path, row: dict[str, str]) -> _Child:
-    covariates = {name: row[name] for name in _COVARIATES if row.get(name)}
+def _child(path: Path, row: dict[str, str], names: tuple[str, ...]) -> _Child:
+    covariates = {name: row[name] for name in names if row.get(name)}
+    age = as_number("age", covariates.get("age", ""))
+    if age is not None and age > _OLDEST:
+        raise ReaderError(
+            f"The subject table holds an exact age above {_OLDEST}",
+            where=f"{SUBJECTS_NAME}, column age",
+            expected=f"{_OLDEST} for everyone of {_OLDEST} and more",
+            fix=f"write {_OLDEST}: so few people are older that the age would name them",
+        )
     if covariates.get("age_band", "").isdigit():
         raise ReaderError(
             "The subject table holds an exact age",

@@ -1,19 +1,22 @@
 """Whose windows a model learns from: one cohort's, or those of several cohorts under one model."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hdt_fm.data.covariates import learn_covariates, refuse_unlearned
 from hdt_fm.data.datamodule import MixtureDataModule, ShardDataModule
 from hdt_fm.data.mixture import cohort_shares
 from hdt_fm.data.normalize import joint_statistics, typical_windows
 from hdt_fm.data.selection import positions_of
 from hdt_fm.data.shards import ShardFolder
 from hdt_fm.schema.batch import Batch
+from hdt_fm.schema.covariates import Covariate
 from hdt_fm.schema.errors import ConfigError, LeakError
 from hdt_fm.schema.manifest import Contract, Preprocess
+from hdt_fm.schema.modalities import STATIC
 from hdt_fm.schema.shard import ModalityColumn
 
 Rows = NDArray[np.int64]
@@ -39,11 +42,13 @@ class Cohorts:
 
     Attributes:
         alpha: See `cohort_shares`; of no meaning for one cohort.
+        covariates: What the training people of all cohorts taught of the columns that were asked for.
     """
 
     folders: Mapping[str, ShardFolder]
     people: Mapping[str, People]
     alpha: float = 1.0
+    covariates: tuple[Covariate, ...] = ()
 
     @classmethod
     def one(cls, folder: ShardFolder, people: People) -> "Cohorts":
@@ -57,12 +62,30 @@ class Cohorts:
 
     @property
     def columns(self) -> tuple[ModalityColumn, ...]:
-        """The signals of the model."""
+        """The modalities of the model: signals, then facts about people where there are any."""
         found: dict[str, ModalityColumn] = {}
         for folder in self.folders.values():
             for column in folder.header.modalities:
                 found.setdefault(column.name, column)
-        return tuple(found.values())
+        return tuple(sorted(found.values(), key=lambda column: column.name == STATIC))
+
+    def with_covariates(self, names: Sequence[str], *, strict: bool) -> "Cohorts":
+        """The same with these facts about people as the modality `static`; a cohort that has none of them lacks it.
+
+        Args:
+            strict: Refuse a column that tells nothing of the training people; otherwise it is left out.
+
+        Raises:
+            ConfigError: As `learn_covariates`, and as `refuse_unlearned` where `strict`.
+        """
+        if not names or self.covariates:
+            return self
+        train = [self.folders[name].manifest.subjects[row] for name in self.people for row in self.people[name].train]
+        learned = learn_covariates(names, train)
+        if strict:
+            refuse_unlearned(names, learned, train)
+        folders = {name: folder.with_static(learned) for name, folder in self.folders.items()}
+        return replace(self, folders=folders, covariates=learned)
 
     @property
     def shares(self) -> dict[str, float]:

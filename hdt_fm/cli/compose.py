@@ -29,7 +29,10 @@ PARTS = {
     "fusion": "fusion",
     "loss": "losses",
     "head": "heads",
+    "static": "encoders",
 }
+# Keys below may be missing in YAML; a record of the same names checks them where the section is read.
+OPEN = "preparation.modalities."
 OPTIONAL_GROUPS = ("experiment", "debug")
 _OVERRIDE = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[A-Za-z0-9_./@]+)=(?P<value>.*)", re.DOTALL)
 
@@ -182,7 +185,7 @@ def _checked(override: str, tree: DictConfig) -> str:
     assert match is not None
     key = match["key"]
     room = PARTS.get(key.split(".")[0])
-    if room and key.count(".") >= 1:
+    if (room and key.count(".") >= 1) or key.startswith(OPEN):
         return f"++{key}={match['value']}"
     if key not in _flat_keys(tree):
         raise unknown_name("setting", key, [*_flat_keys(tree), *groups()], where="overrides")

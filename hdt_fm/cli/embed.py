@@ -45,6 +45,7 @@ def plan(config: Config) -> dict[str, Any]:
     folder = open_shards(config)
     model = load(config.value("checkpoint"), device=device_of(config))
     size = config.section("embed", EmbedSettings).batch_size
+    folder = folder.with_static(model.config.covariates)
     batch = OrderedBatches(folder, np.arange(min(size, folder.windows)), batch_size=size)
     start = time.monotonic()
     with torch.no_grad():

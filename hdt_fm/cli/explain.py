@@ -30,7 +30,7 @@ def run(run: Run) -> RunRecord:
     config = run.config
     prepare_machine(config)
     settings = config.section("explain", ExplainSettings)
-    folder, model = open_shards(config), load(settings.checkpoint)
+    folder, model = _folder_and_model(config, settings)
     function, label, target, words = _function(model, folder, settings)
     batch = _windows_of(folder, settings)
     run.say(f"explaining {len(batch)} windows: about {_seconds(batch, settings):.0f} s")
@@ -62,7 +62,7 @@ def run(run: Run) -> RunRecord:
 def plan(config: Config) -> dict[str, Any]:
     """Build the target and run one window through it."""
     settings = config.section("explain", ExplainSettings)
-    folder, model = open_shards(config), load(settings.checkpoint)
+    folder, model = _folder_and_model(config, settings)
     function, label, _, words = _function(model, folder, settings)
     batch = _windows_of(folder, settings)
     with torch.no_grad():
@@ -73,6 +73,12 @@ def plan(config: Config) -> dict[str, Any]:
         "windows": len(batch),
         "estimated seconds": round(_seconds(batch, settings)),
     }
+
+
+def _folder_and_model(config: Config, settings: ExplainSettings) -> tuple[ShardFolder, Model]:
+    """The shards, with the facts about people that the model reads."""
+    model = load(settings.checkpoint)
+    return open_shards(config).with_static(model.config.covariates), model
 
 
 def _function(model: Model, folder: ShardFolder, settings: ExplainSettings) -> tuple[ProbeTarget, str, int, str]:

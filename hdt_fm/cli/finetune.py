@@ -24,8 +24,9 @@ from hdt_fm.evaluation.origins import Origins
 from hdt_fm.report.tables import flat_rows, markdown
 from hdt_fm.schema import registry
 from hdt_fm.schema.embedding import EmbeddingTable
-from hdt_fm.schema.errors import CheckpointError, unknown_name
+from hdt_fm.schema.errors import CheckpointError, LeakError, unknown_name
 from hdt_fm.schema.manifest import Part
+from hdt_fm.schema.modalities import STATIC
 from hdt_fm.schema.protocols import HeadInput
 from hdt_fm.schema.result import Result, RunRecord
 from hdt_fm.training.heads import fit_head
@@ -40,6 +41,7 @@ def run(run: Run) -> RunRecord:
     _label(table, settings.label)
     checkpoint = Path(config.value("checkpoint"))
     encoder = load(checkpoint)
+    _refuse_input(table, settings.label, [column.name for column in encoder.config.covariates])
     # A head reads all modalities of the model, those that this cohort lacks too.
     table = table.over(encoder.modalities)
     _refuse_other_model(table, encoder_digest(encoder))
@@ -196,6 +198,17 @@ def _label(table: EmbeddingTable, name: str) -> Any:
         if column.name == name:
             return column
     raise unknown_name("label", name, [column.name for column in table.label_columns], where="finetune.label")
+
+
+def _refuse_input(table: EmbeddingTable, label: str, covariates: list[str]) -> None:
+    """Refuse a label of the name of a covariate that these embeddings hold."""
+    if STATIC in table.modalities and label in covariates:
+        raise LeakError(
+            f"The label {label!r} is a covariate that the encoder reads",
+            where="finetune.label",
+            expected="a label that is no input",
+            fix=f"pretrain without {label!r} in covariates, or take another label",
+        )
 
 
 def _refuse_other_model(table: EmbeddingTable, digest: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import hdt_fm
 from hdt_fm.cli.compose import Config, compose_config
+from hdt_fm.cli.launch import refuse_launcher
 from hdt_fm.cli.main import EXIT_INTERRUPTED, EXIT_OK, Options
 from hdt_fm.cli.progress import Report, reporter
 from hdt_fm.schema.errors import HdtError
@@ -72,6 +73,7 @@ def run_verb(name: str, options: Options, overrides: list[str]) -> int:
     if options.show_config:
         print(config.yaml(), end="")
         return EXIT_OK
+    refuse_launcher(config)
     module = import_module(f"hdt_fm.cli.{name}")
     if options.dry_run:
         plan = module.plan(config)

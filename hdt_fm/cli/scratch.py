@@ -41,10 +41,11 @@ def _one_fold(run: Run, folder, table, fold, protocol, progress) -> NDArray[np.f
     training, seed = config.section("training", TrainingSettings), int(config.value("seed"))
     people = np.unique(table.subject[fold.train])
     model = new_model(config, folder, people).to(device_of(config))
+    folder = folder.with_static(model.config.covariates)
     known = table.labels[label][fold.train]
     known = known[np.isfinite(known)]
     # As `head_input` lays it out: embeddings side by side, then presence.
-    width = table.embeddings.shape[2] * len(table.modalities) + len(table.modalities)
+    width = (int(model.encoder.width) + 1) * len(model.modalities)  # type: ignore[arg-type]
     args = (
         {"out_features": _classes(folder, label, known), "kind": "class"}
         if protocol.kind == "classification"

@@ -1,7 +1,7 @@
 """What several verbs need: the parts a config names, built and joined. Rooms get plain arguments from here."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,13 @@ from hdt_fm.data.shards import ShardFolder
 from hdt_fm.data.stream import OrderedBatches
 from hdt_fm.data.views import Augment
 from hdt_fm.evaluation.hand_features import course_features, feature_table
+from hdt_fm.evaluation.hand_features.people import people_features
 from hdt_fm.schema import registry
 from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.embedding import EmbeddingTable
 from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.manifest import ModelConfig, Part, Preprocess
-from hdt_fm.schema.modalities import modality
+from hdt_fm.schema.modalities import STATIC, modality
 from hdt_fm.schema.protocols import Scaled, Shaped
 from hdt_fm.training.distributed import launched
 from hdt_fm.training.pretrain import Change, PretrainOutcome, pretrain
@@ -111,6 +112,19 @@ def people_of(config: Config, folder: ShardFolder) -> People:
     return People(parts["train"], parts.get("validation", NOBODY), parts.get("test", NOBODY))
 
 
+def asked_covariates(config: Config) -> tuple[str, ...]:
+    """Columns of the people that the run takes as an input."""
+    names = config.value("covariates")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise ConfigError(
+            "`covariates` must be a list of columns, each once",
+            where="covariates",
+            expected="[age_band, sex], or [] for none",
+            got=type(names).__name__ if not isinstance(names, list) else f"{len(names)} entries",
+        )
+    return tuple(names)
+
+
 def preprocess_of(folder: ShardFolder) -> Preprocess:
     """The signal contract of models trained on these shards."""
     return Preprocess(preparation=folder.manifest.preparation, modalities=folder.header.modalities)
@@ -122,11 +136,17 @@ def new_model(config: Config, folder: ShardFolder, train: Rows, *, seed: int | N
 
 
 def model_over(config: Config, cohorts: Cohorts, *, seed: int | None = None) -> Model:
-    """A model with fresh weights whose input scales come from the training people only."""
+    """A model with fresh weights whose input scales, and what it knows of facts about people, come from the training
+    people only. A covariate that tells nothing of them is left out here; pretraining refuses it."""
+    cohorts = cohorts.with_covariates(asked_covariates(config), strict=False)
     encoder, projection = config.part("encoder"), config.part("projection")
     args = dict(encoder.args)
     per_modality = args.pop("per_modality", {})
     own_seed = int(config.value("seed"))
+    if cohorts.covariates:
+        columns = [column.model_dump(mode="json") for column in cohorts.covariates]
+        own = {**config.part("static").args, **per_modality.get(STATIC, {})}
+        per_modality = {**per_modality, STATIC: {**own, "columns": columns}}
     of_these = {word for column in cohorts.columns for word in (column.name, modality(column.name).kind)}
     plain = ModelConfig(
         modalities=cohorts.columns,
@@ -222,6 +242,7 @@ def train_over(
     training = config.section("training", TrainingSettings)
     logger = config.section("logger", LoggerSettings)
     seed = int(config.value("seed"))
+    cohorts = cohorts.with_covariates(asked_covariates(config), strict=True)
     model = model_over(config, cohorts)
     augment, drop = changes(config)
     loss = new_loss(config, model, lambda: cohorts.typical(TYPICAL_WINDOWS, seed, each=True)[0])
@@ -239,23 +260,23 @@ def train_over(
         val_drop=drop if isinstance(loss, Shaped) else None,
         begin=start_over(config, model, cohorts),
         accelerator="gpu" if device_of(config) == "cuda" else "cpu",
-        **asdict(launched(os.environ)),
+        **asdict(launched(os.environ, sharded=training.sharded)),
         progress=progress,
         say=say,
         seed=seed,
-        **training.model_dump(exclude={*OF_THE_STREAM, "val_every", "start"}),
+        **training.model_dump(exclude={*OF_THE_STREAM, "val_every", "start", "sharded"}),
         **logger.model_dump(),
     )
     return model.to(device_of(config)), outcome
 
 
 def embed(config: Config, model: Model, folder: ShardFolder, progress: Report | None = None) -> EmbeddingTable:
-    """Embeddings of every window of the folder."""
+    """Embeddings of every window of the folder, with what its manifest says of the columns that the model reads."""
     device = device_of(config)
     size = config.section("embed", EmbedSettings).batch_size
     return compute_embeddings(
         model.to(device),
-        folder,
+        folder.with_static(model.config.covariates),
         model_digest=encoder_digest(model),
         modalities=model.modalities,
         batch_size=size,
@@ -270,9 +291,13 @@ def encoder_digest(model: Model) -> str:
 
 
 def hand_made(
-    folder: ShardFolder, table: EmbeddingTable, progress: Report
+    folder: ShardFolder, table: EmbeddingTable, progress: Report, covariates: Sequence[str] = ()
 ) -> tuple[NDArray[np.float64], tuple[str, ...], dict[str, NDArray[np.float64]]]:
-    """Hand-made features of the table's windows, in its order: statistics, their names, each modality's course."""
+    """Hand-made features of the table's windows, in its order: statistics, their names, each signal's course.
+
+    Args:
+        covariates: Columns that the encoder reads, and so its opponents do.
+    """
     rates = {column.name: column.sampling_rate_hz for column in folder.header.modalities}
     parts, ids = [], []
     courses: dict[str, list[NDArray[np.float64]]] = {name: [] for name in folder.modalities}
@@ -290,7 +315,11 @@ def hand_made(
         progress(number + 1, len(batches), "hand-made features")
     place = {int(window): row for row, window in enumerate(np.concatenate(ids))}
     order = [place[int(window)] for window in table.window_id]
-    return np.concatenate(parts)[order], names, {name: np.concatenate(some)[order] for name, some in courses.items()}
+    made = np.concatenate(parts)[order]
+    if STATIC in table.modalities:
+        facts, own = people_features([row.covariates for row in folder.manifest.subjects], covariates)
+        made, names = np.concatenate([made, facts[table.subject]], axis=1), (*names, *own)
+    return made, names, {name: np.concatenate(some)[order] for name, some in courses.items()}
 
 
 def complete(batch: Batch, folder: ShardFolder) -> dict[str, Signal]:

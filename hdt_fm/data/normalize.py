@@ -9,6 +9,7 @@ from hdt_fm.data.selection import positions_of
 from hdt_fm.data.shards import ShardFolder
 from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.errors import SplitError
+from hdt_fm.schema.modalities import STATIC
 from hdt_fm.schema.permutation import keyed_permutation
 
 GATHER = 64
@@ -40,7 +41,8 @@ def joint_statistics(
 ) -> dict[str, tuple[float, float]]:
     """`input_statistics` over several cohorts: the same medians, over the windows that are drawn of each.
 
-    So a modality's numbers are those of the cohorts that have it, weighted by the windows drawn.
+    So a modality's numbers are those of the cohorts that have it, weighted by the windows drawn. Facts about people
+    (`static`) have none: each column has its own, one value a person (see `covariates.py`).
 
     Args:
         parts: Of each cohort the folder, the people to learn from, and at most how many of their windows.
@@ -49,7 +51,7 @@ def joint_statistics(
         SplitError: If the people of a cohort have no window.
     """
     drawn = [(folder, _some(folder, rows, count, seed)) for folder, rows, count in parts]
-    names = list(dict.fromkeys(name for folder, _ in drawn for name in folder.modalities))
+    names = list(dict.fromkeys(name for folder, _ in drawn for name in folder.modalities if name != STATIC))
     center = _median_over_windows(drawn, dict.fromkeys(names, 0.0), distance=False)
     spread = _median_over_windows(drawn, {name: value or 0.0 for name, value in center.items()}, distance=True)
     return {
@@ -87,7 +89,8 @@ def _median_over_windows(
 ) -> dict[str, float | None]:
     found: dict[str, list[float]] = {name: [] for name in center}
     for batch in _gathered(drawn):
-        for name, signal in batch.signals.items():
+        for name in found.keys() & batch.signals.keys():
+            signal = batch.signals[name]
             values = signal.values.numpy() - center[name]
             for row in np.flatnonzero(batch.column(name).numpy()):
                 inside = values[row][:, signal.observed[row].numpy()]

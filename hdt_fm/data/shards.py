@@ -1,7 +1,8 @@
 """A shard folder -> batches, by memory map: no tar parsing, no copy but the one into the batch."""
 
+import copy
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,9 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hdt_fm.data.covariates import StaticTable, static_column
 from hdt_fm.data.shard_file import FACTS, ShardFile, Verify, blocks_of
 from hdt_fm.schema.batch import Batch, Signal
+from hdt_fm.schema.covariates import Covariate
 from hdt_fm.schema.errors import ShardError, unknown_name
+from hdt_fm.schema.modalities import STATIC
 from hdt_fm.schema.shard import (
     MANIFEST_NAME,
     SHARD_PATTERN,
@@ -43,6 +47,7 @@ class ShardFolder:
         self.path, self.manifest, self.digest, self.split = path, manifest, digest, split
         self.header, self.modalities = manifest.header, tuple(column.name for column in manifest.header.modalities)
         self._shards = [ShardFile(path, entry, self.header, verify) for entry in _entries(manifest, split)]
+        self._static: StaticTable | None = None
         self._blocks: list[tuple[ShardFile, dict[str, int]]] = []
         for shard in self._shards:
             self._blocks += [(shard, names) for names in blocks_of(shard, self.header)]
@@ -93,6 +98,27 @@ class ShardFolder:
             )
         return cls(path, manifest, hashlib.sha256(data).hexdigest(), split, verify)
 
+    def with_static(self, columns: Sequence[Covariate]) -> "ShardFolder":
+        """The same windows with these facts about their people as one more modality, `static`.
+
+        A person of whom no column is known lacks it; where that is everyone, or there is no column, the folder comes
+        back as it is. Nothing is copied but the small tables by position.
+        """
+        table = StaticTable.of(columns, self.manifest.subjects)
+        if not table.known.any():
+            return self
+        other = copy.copy(self)
+        other._static = table
+        signals = (*self.header.modalities, static_column(len(columns), self.header.window_s))
+        other.header, other.modalities = (
+            self.header.model_copy(update={"modalities": signals}),
+            (*self.modalities, STATIC),
+        )
+        here = table.known[self.subject_rows].any(axis=1, keepdims=True)
+        other.present = np.concatenate([self.present, here], axis=1)
+        other.quality = np.concatenate([self.quality, here.astype(np.float32)], axis=1)
+        return other
+
     @property
     def windows(self) -> int:
         return len(self.window_ids)
@@ -114,7 +140,9 @@ class ShardFolder:
             raise ShardError("A position is outside the folder", expected=f"0 to {self.windows - 1}")
         present, groups = self.present[positions], list(self._groups(positions))
         signals = {
-            column.name: self._signal(column, groups, present[:, number])
+            column.name: self._static.signal(self.subject_rows[positions], column)
+            if self._static is not None and column.name == STATIC
+            else self._signal(column, groups, present[:, number])
             for number, column in enumerate(self.header.modalities)
             if present[:, number].any()
         }

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.errors import ConfigError
+from hdt_fm.schema.modalities import STATIC
 
 
 class Augment:
@@ -30,9 +31,12 @@ class Augment:
         self.seed, self.amplitude, self.noise, self.time_mask = seed, amplitude, noise, time_mask
 
     def apply(self, batch: Batch, step: int) -> Batch:
-        """The view of `batch` for this step; absent and unobserved samples stay zero and unobserved."""
+        """The view of `batch` for this step; absent and unobserved samples stay zero and unobserved.
+
+        Facts about people (`static`) stay as they are: they have no amplitude and no stretch of time.
+        """
         signals = {
-            name: self._view(signal, self._generator(step, batch.modalities.index(name)))
+            name: signal if name == STATIC else self._view(signal, self._generator(step, batch.modalities.index(name)))
             for name, signal in batch.signals.items()
         }
         return replace(batch, signals=signals)

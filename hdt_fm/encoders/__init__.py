@@ -11,8 +11,8 @@ from hdt_fm.layers.readout import Pooled, start_readouts
 from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.errors import ConfigError, ShapeError
 from hdt_fm.schema.manifest import Part
+from hdt_fm.schema.modalities import STATIC, own_or_of_kind
 from hdt_fm.schema.modalities import modality as look_up_modality
-from hdt_fm.schema.modalities import own_or_of_kind
 from hdt_fm.schema.protocols import Calibrated, Embeddings, LinearReadout, Taught
 from hdt_fm.schema.registry import build
 from hdt_fm.schema.shard import ModalityColumn
@@ -30,8 +30,9 @@ class ModalityEncoders(nn.Module):
         modalities: The signal contract; its order is the order of the embeddings.
         encoder: Registered name and shared arguments.
         per_modality: Arguments of one modality, over those of its kind (`acc` for `acc_pocket`), over the shared
-            ones; other known modalities are ignored.
-        statistics: Per modality (center, scale) of the training people, given to its encoder.
+            ones; other known modalities are ignored. `static` has an encoder of its own (`static.py`) and none of the
+            shared ones but the width.
+        statistics: Per signal (center, scale) of the training people, given to its encoder.
 
     Raises:
         ConfigError: If statistics are missing or encoders differ in width.
@@ -49,7 +50,8 @@ class ModalityEncoders(nn.Module):
         for name in per_modality:
             look_up_modality(name)
         self.modalities = tuple(column.name for column in modalities)
-        missing = [name for name in self.modalities if name not in statistics]
+        signals = [name for name in self.modalities if name != STATIC]
+        missing = [name for name in signals if name not in statistics]
         if missing:
             raise ConfigError(
                 f"No input statistics for: {', '.join(missing)}",
@@ -57,13 +59,24 @@ class ModalityEncoders(nn.Module):
                 expected="(center, scale) for every modality",
                 fix="compute them from the training people",
             )
+        if encoder.name == STATIC:
+            raise ConfigError(
+                f"The encoder {STATIC!r} reads facts about people, not signals",
+                where="encoder.name",
+                expected="an encoder of signals, such as patch_transformer",
+                fix="covariates=[age_band, sex] adds it beside the encoder of signals",
+            )
         self.encoders = nn.ModuleDict()
-        for name in self.modalities:
+        for name in signals:
             center, scale = statistics[name]
             args = {"center": center, "scale": scale, **encoder.args, **own_or_of_kind(per_modality, name)}
             self.encoders[name] = build("encoders", encoder.name, args)
             for teacher in getattr(self.encoders[name], "teachers", ()):
                 look_up_modality(teacher)
+        if STATIC in self.modalities:
+            # Last, whatever its place, so that signals begin with the weights that they have without it.
+            shared = {"width": self.encoders[signals[0]].width} if signals else {}
+            self.encoders[STATIC] = build("encoders", STATIC, {**shared, **per_modality.get(STATIC, {})})
         widths: dict[str, Any] = {name: part.width for name, part in self.encoders.items()}
         if len(set(widths.values())) != 1:
             raise ConfigError("Encoders differ in width", expected="one width for all modalities", got=str(widths))

@@ -9,7 +9,7 @@ import torch
 from captum.attr import FeatureAblation, IntegratedGradients, Saliency
 from torch import Tensor
 
-from hdt_fm.explain.binding import REFERENCES, Run, explaining, refuse_unexplainable
+from hdt_fm.explain.binding import REFERENCES, Run, explaining, refuse_unexplainable, signals_of
 from hdt_fm.explain.explanation import Explanation, MethodMap, SignalView, segment_of
 from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.errors import ExplainError, unknown_name
@@ -74,16 +74,17 @@ def attribute(
     with explaining(fn_model) as model:
         runs = [Run.of(model, piece, target=target, reference=reference) for piece in pieces]
         maps = tuple(_joined(name, [_METHODS[name](run, plan) for run in runs]) for name in methods)
-    window_s = max(s.values.shape[-1] / s.sampling_rate_hz for s in batch.signals.values())
+    shown = batch.over(signals_of(batch))
+    window_s = max(s.values.shape[-1] / s.sampling_rate_hz for s in shown.signals.values())
     return Explanation(
         target=target_name or f"output {target}",
         target_index=target,
         reference=reference,
         segments=segments,
         window_s=window_s,
-        modalities=batch.modalities,
-        present=batch.present.cpu().numpy(),
-        signals={name: _view(name, signal) for name, signal in batch.signals.items()},
+        modalities=shown.modalities,
+        present=shown.present.cpu().numpy(),
+        signals={name: _view(name, signal) for name, signal in shown.signals.items()},
         output=np.concatenate([run.output.double().cpu().numpy() for run in runs]),
         reference_output=np.concatenate([run.reference_output.double().cpu().numpy() for run in runs]),
         maps=maps,

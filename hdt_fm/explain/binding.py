@@ -11,8 +11,15 @@ from torch import Tensor, nn
 from hdt_fm.explain.explanation import MethodMap
 from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.errors import ExplainError
+from hdt_fm.schema.modalities import STATIC
 
 REFERENCES = ("window_mean", "zero")
+
+
+def signals_of(batch: Batch) -> tuple[str, ...]:
+    """What may get credit: signals. Facts about a person have no course that could be flattened for a reference, a
+    level has no half-way, and a report must not show them; the model sees them, unvaried."""
+    return tuple(name for name in batch.modalities if name != STATIC)
 
 
 def refuse_unexplainable(batch: Batch) -> None:
@@ -20,7 +27,10 @@ def refuse_unexplainable(batch: Batch) -> None:
     if not len(batch):
         raise ExplainError("There is no window to explain", fix="choose a subject or window that exists")
     seen = torch.zeros(len(batch), dtype=torch.bool, device=batch.present.device)
-    for name, signal in batch.signals.items():
+    for name in signals_of(batch):
+        if name not in batch.signals:
+            continue
+        signal = batch.signals[name]
         seen |= signal.observed.any(-1) & batch.column(name)
         if not torch.isfinite(signal.values.masked_fill(~signal.observed[:, None], 0.0)).all():
             raise ExplainError(
@@ -81,7 +91,7 @@ class Run:
 
     @classmethod
     def of(cls, model: Callable[[Batch], Tensor], batch: Batch, *, target: int, reference: str) -> "Run":
-        names = tuple(name for name in batch.modalities if name in batch.signals and bool(batch.column(name).any()))
+        names = tuple(name for name in signals_of(batch) if name in batch.signals and bool(batch.column(name).any()))
 
         def forward(*tensors: Tensor) -> Tensor:
             *values, rows = tensors

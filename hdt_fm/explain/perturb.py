@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hdt_fm.schema.batch import Batch
+from hdt_fm.schema.modalities import STATIC
 
 
 def randomised(model: nn.Module, *, stages: int, generator: torch.Generator) -> Iterator[tuple[str, nn.Module]]:
@@ -37,9 +38,12 @@ def _redraw(weight: Tensor, generator: torch.Generator) -> None:
 
 
 def noisy(batch: Batch, *, share: float, generator: torch.Generator) -> Batch:
-    """The batch with Gaussian noise of a share of each channel's own spread on its observed samples."""
-    signals = {}
+    """The batch with Gaussian noise of a share of each channel's own spread on its observed samples; facts about a
+    person stay, since half a step towards another level is nobody."""
+    signals = dict(batch.signals)
     for name, signal in batch.signals.items():
+        if name == STATIC:
+            continue
         seen = signal.observed[:, None]
         clean = signal.values.masked_fill(~seen, torch.nan).detach()
         spread = (clean - clean.nanmean(-1, keepdim=True)).square().nanmean(-1, keepdim=True).sqrt().nan_to_num()

@@ -61,6 +61,7 @@ class InfoNce(nn.Module):
             subject=batch.subject,
             time_s=batch.time_s,
             exclude_within_s=self.exclude_within_s,
+            of_person=batch.of_person,
             impl=self.impl,
         )
         names = [f"{batch.modalities[i]}-{batch.modalities[j]}" for i, j in output.pairs]

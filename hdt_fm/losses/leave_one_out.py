@@ -73,6 +73,7 @@ class LeaveOneOut(nn.Module):
             subject=batch.subject,
             time_s=batch.time_s,
             exclude_within_s=self.exclude_within_s,
+            of_person=batch.of_person,
             impl=self.impl,
         )
         parts = dict(zip(batch.modalities, output.modality_loss.detach().unbind(), strict=True))

@@ -1,6 +1,7 @@
 """Reconstruction of patches that were measured and hidden on purpose. What was never measured has no say."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,7 +11,8 @@ from torch.nn import functional as F
 from hdt_fm.ops.patch_energy import Patches, bands_of_patch, by_patch, patch_energy, points_of_patch
 from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.errors import ConfigError, ShapeError
-from hdt_fm.schema.protocols import Encoded, LossReport
+from hdt_fm.schema.modalities import STATIC
+from hdt_fm.schema.protocols import Embeddings, Encoded, LossReport
 from hdt_fm.schema.shard import ModalityColumn
 
 # Of a typical band's energy: what is weaker is taken as rounding of the device.
@@ -26,7 +28,8 @@ class MaskedPatches(nn.Module):
     """Say from a window's embeddings what its hidden patches hold: level and log band energies, standardised.
 
     A patch counts when `whole` observed all of it and `seen` none of it, be it in a hidden stretch or in a hidden
-    modality (which the others must then tell of). The decoder reads the mean of a linear map of each modality that
+    modality (which the others must then tell of). Facts about people (`static`) have no patches and are not read: of a
+    moment they say nothing. The decoder reads the mean of a linear map of each modality that
     was seen, with a learned query for each patch. It is small, so that what it needs must stand in the embeddings.
 
     Args:
@@ -61,6 +64,7 @@ class MaskedPatches(nn.Module):
                         column, patch_s=self.patch_s, bands=self.bands, width=width, hidden_width=self.hidden_width
                     )
                     for column in columns
+                    if column.name != STATIC
                 }
             )
             self.mixer = nn.Sequential(nn.GELU(), nn.Linear(self.hidden_width, self.hidden_width), nn.GELU())
@@ -80,7 +84,8 @@ class MaskedPatches(nn.Module):
             ConfigError: If `shape` was not called.
             ShapeError: If the embeddings or windows are not those of the model that it was shaped for.
         """
-        decoders, embeddings = self._decoders(), encoded.embeddings
+        decoders, encoded = self._decoders(), _of_moments(encoded)
+        embeddings = encoded.embeddings
         dtype = next(self.parameters()).dtype
         if embeddings.values.shape[1] != len(decoders):
             raise ShapeError(
@@ -206,6 +211,16 @@ class PatchTarget(nn.Module):
         least[: self.channels] = MIN_SCALE
         self.center.copy_(rows.mean(0))
         self.scale.copy_(torch.maximum(rows.std(0), least))
+
+
+def _of_moments(encoded: Encoded) -> Encoded:
+    """The same without the embeddings of what is the same in all of a person's windows."""
+    of_person = encoded.seen.of_person
+    if not of_person:
+        return encoded
+    kept = [column for column in range(len(encoded.seen.modalities)) if column not in of_person]
+    values, present = encoded.embeddings.values[:, kept], encoded.embeddings.present[:, kept]
+    return replace(encoded, embeddings=Embeddings(values, present))
 
 
 def seen_modalities(encoded: Encoded, names: Sequence[str]) -> Bool[Tensor, "batch modality"]:

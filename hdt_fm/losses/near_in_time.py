@@ -68,6 +68,7 @@ class NearInTime(nn.Module):
             among,
             logit_scale=scale,
             across=self.across,
+            of_person=batch.of_person,
         )
         called = batch.modalities
         names = [called[i] if i == j else f"{called[i]}->{called[j]}" for i, j in output.groups]

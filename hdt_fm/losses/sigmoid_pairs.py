@@ -59,6 +59,7 @@ class SigmoidPairs(nn.Module):
             subject=batch.subject,
             time_s=batch.time_s,
             exclude_within_s=self.exclude_within_s,
+            of_person=batch.of_person,
         )
         names = [f"{batch.modalities[i]}-{batch.modalities[j]}" for i, j in output.pairs]
         parts = dict(zip(names, output.pair_loss.detach().unbind(), strict=True))

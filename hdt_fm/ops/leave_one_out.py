@@ -1,13 +1,15 @@
 """Each modality of a window against what the other modalities of that window say together."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hdt_fm.ops.contrastive import contrastive_losses
-from hdt_fm.ops.contrastive.pairs import Pairs, exclusion_of
+from hdt_fm.ops.contrastive.pairs import Exclusion, Pairs, exclusion_of
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ def leave_one_out_loss(
     subject: Int[Tensor, " batch"] | None = None,
     time_s: Float[Tensor, " batch"] | None = None,
     exclude_within_s: float | None = None,
+    of_person: Sequence[int] = (),
     impl: str = "auto",
 ) -> LeaveOneOutOutput:
     """Cross-entropy of finding a row's modality from its others together among other rows, both ways, averaged.
@@ -44,6 +47,8 @@ def leave_one_out_loss(
         others: For each modality what the others of a row say together, of unit length; their mean when None. What
             stands where the modality or all others are absent is not read.
         exclude_within_s: As for `contrastive_loss`.
+        of_person: Modalities that are the same in all rows of a subject. Where one of them is looked for, or they are
+            all that the others of a row consist of, no row of the subject is a negative.
         impl: As for `contrastive_loss`.
 
     Returns:
@@ -58,19 +63,40 @@ def leave_one_out_loss(
     Source: Thapa et al. 2024 (SleepFM), leave-one-out contrastive learning; the mean is brought back to unit length
         here, so that the scale means the same whatever the number of others.
     """
-    exclusion = exclusion_of(subject, time_s, exclude_within_s)
     modalities = len(embeddings)
+    exclusions = _exclusions(present, of_person, subject, time_s, exclude_within_s)
     with torch.autocast(embeddings.device.type, enabled=False):
         exact = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
         here = present.T[..., None]
         exact = torch.where(here, exact, torch.zeros_like(exact))
         together = mean_of_others(exact, present) if others is None else others.to(exact.dtype)
         rows = [(present[:, m] & (present.sum(1) > 1)).nonzero().squeeze(1) for m in range(modalities)]
-        problem = Pairs(
-            torch.cat((exact, together)), tuple((m, modalities + m) for m in range(modalities)), tuple(rows), exclusion
-        )
+        pairs = tuple((m, modalities + m) for m in range(modalities))
+        problem = Pairs(torch.cat((exact, together)), pairs, tuple(rows), exclusions)
         loss, losses, counts = contrastive_losses(problem, logit_scale.to(exact.dtype).expand(modalities), impl)
     return LeaveOneOutOutput(loss, losses, counts)
+
+
+def _exclusions(
+    present: Bool[Tensor, "batch modality"],
+    of_person: Sequence[int],
+    subject: Int[Tensor, " batch"] | None,
+    time_s: Float[Tensor, " batch"] | None,
+    within_s: float | None,
+) -> tuple[Exclusion | None, ...]:
+    """For each modality who is no negative."""
+    usual, modalities = exclusion_of(subject, time_s, within_s), present.shape[1]
+    if not of_person:
+        return (usual,) * modalities
+    whole = exclusion_of(subject, None, math.inf)
+    assert whole is not None
+    # Without a rule of nearness no distance is near.
+    rule = replace(whole, within_s=-math.inf) if usual is None else usual
+    found = []
+    for m in range(modalities):
+        of_moments = [k for k in range(modalities) if k != m and k not in of_person]
+        found.append(whole if m in of_person else replace(rule, whole=~present[:, of_moments].any(1)))
+    return tuple(found)
 
 
 def mean_of_others(

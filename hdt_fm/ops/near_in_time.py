@@ -1,7 +1,8 @@
 """Windows of one person near in time against other windows: several positives a row."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,10 +15,14 @@ NEGATIVES = ("others", "all")
 
 @dataclass(frozen=True)
 class Company:
-    """Which windows of a batch are positives and negatives of each other; no window is either of itself."""
+    """Which windows of a batch are positives and negatives of each other; no window is either of itself.
+
+    `stranger` are windows of two people.
+    """
 
     positive: Bool[Tensor, "batch batch"]
     negative: Bool[Tensor, "batch batch"]
+    stranger: Bool[Tensor, "batch batch"]
 
 
 def company(
@@ -43,7 +48,7 @@ def company(
         times = time_s.double() - time_s.double().min() if len(time_s) else time_s.double()
         near = same & ((times[:, None] - times[None, :]).abs() <= within_s)
     itself = torch.eye(len(subject), dtype=torch.bool, device=subject.device)
-    return Company(positive=near & ~itself, negative=~near if negatives == "all" else ~same)
+    return Company(positive=near & ~itself, negative=~near if negatives == "all" else ~same, stranger=~same)
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ def near_in_time_loss(
     *,
     logit_scale: Float[Tensor, ""],
     across: bool = False,
+    of_person: Sequence[int] = (),
 ) -> NearInTimeOutput:
     """Mean over a row's positives p of log(1 + sum over its negatives n of exp(scale (cos_n - cos_p))).
 
@@ -80,6 +86,8 @@ def near_in_time_loss(
         embeddings: Rows of unit length; what absent rows hold (even NaN) is not read.
         logit_scale: Positive multiplier of cosines, not its log.
         across: Rows of one modality also look for near windows in each other modality.
+        of_person: Modalities that are the same in all rows of a subject. With them only strangers are negatives; among
+            themselves they are no group, since a row would be its own positive.
 
     Returns:
         The loss in nats, log(1 + negatives) at chance level, and what it rested on.
@@ -89,15 +97,19 @@ def near_in_time_loss(
         sum. Abbaspourazad et al. 2024 take any two windows of a person as positives: within_s = inf.
     """
     modalities = len(embeddings)
-    groups = tuple((i, j) for i in range(modalities) for j in range(modalities) if across or i == j)
+    every = [(i, j) for i in range(modalities) for j in range(modalities) if across or i == j]
+    groups = tuple((i, j) for i, j in every if not {i, j} <= set(of_person))
+    strangers = replace(among, negative=among.stranger)
     with torch.autocast(embeddings.device.type, enabled=False):
         exact = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
         scale = logit_scale.to(exact.dtype)
-        found = [_group(exact, present, among, scale, i, j) for i, j in groups]
+        found = [
+            _group(exact, present, strangers if {i, j} & set(of_person) else among, scale, i, j) for i, j in groups
+        ]
         counts = torch.tensor([rows for _, rows in found], dtype=torch.long, device=exact.device)
         # An empty slice: 0 with a path to every input, whatever absent rows hold.
         nothing = exact[:, :0].sum() + 0.0 * scale
-        group_loss = torch.stack([nothing if loss is None else loss for loss, _ in found])
+        group_loss = torch.stack([nothing, *(nothing if loss is None else loss for loss, _ in found)])[1:]
         loss = group_loss.sum() / max(1, int((counts > 0).sum()))
     return NearInTimeOutput(loss=loss, group_loss=group_loss, group_rows=counts, groups=groups)
 

@@ -1,12 +1,13 @@
 """Is this pair of rows of one window? One yes-or-no question for each pair of rows, and no softmax over the batch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from hdt_fm.ops.contrastive.pairs import Exclusion, all_pairs, exclusion_of
+from hdt_fm.ops.contrastive.pairs import Exclusion, all_pairs, exclusions_of
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ def sigmoid_pairs_loss(
     subject: Int[Tensor, " batch"] | None = None,
     time_s: Float[Tensor, " batch"] | None = None,
     exclude_within_s: float | None = None,
+    of_person: Sequence[int] = (),
 ) -> SigmoidOutput:
     """Sum over a row's answers of log(1 + exp(-y (scale cos + bias))), y = 1 for its partner and -1 for others.
 
@@ -44,6 +46,8 @@ def sigmoid_pairs_loss(
         logit_bias: Added to every logit; strongly negative at first, since nearly all answers are no.
         exclude_within_s: Rows of one subject at most so far apart are not asked about; inf for all rows of a subject,
             None for off. The partner always is.
+        of_person: Modalities that are the same in all rows of a subject: in their pairs no other row of the subject is
+            asked about, whatever `exclude_within_s` says.
 
     Returns:
         The loss and what it rested on: per pair the sum over all (row, row) answers, divided by rows.
@@ -55,7 +59,7 @@ def sigmoid_pairs_loss(
     Source: Zhai et al. 2023 (SigLIP), eq. 1 and algorithm 1.
     """
     pairs = all_pairs(len(embeddings))
-    exclusion = exclusion_of(subject, time_s, exclude_within_s)
+    exclusions = exclusions_of(pairs, of_person, subject, time_s, exclude_within_s)
     with torch.autocast(embeddings.device.type, enabled=False):
         exact = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
         scale, bias = logit_scale.to(exact.dtype), logit_bias.to(exact.dtype)
@@ -64,10 +68,10 @@ def sigmoid_pairs_loss(
         # An empty slice: 0 with a path to every input, whatever absent rows hold.
         nothing = exact[:, :0].sum() + 0.0 * (scale + bias)
         losses = [
-            one_pair(exact[i, index], exact[j, index], scale, bias, exclusion and exclusion.at(index))
+            one_pair(exact[i, index], exact[j, index], scale, bias, rule and rule.at(index))
             if len(index) >= 2
             else nothing
-            for (i, j), index in zip(pairs, rows, strict=True)
+            for (i, j), index, rule in zip(pairs, rows, exclusions, strict=True)
         ]
         pair_loss = torch.stack(losses) if losses else exact.new_zeros(0)
         loss = (pair_loss.sum() + nothing) / max(1, int((counts >= 2).sum()))

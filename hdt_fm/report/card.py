@@ -9,8 +9,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import Field
 
 from hdt_fm.report.tables import markdown
+from hdt_fm.schema.covariates import Covariate, as_number
 from hdt_fm.schema.errors import PublishError
 from hdt_fm.schema.manifest import ModelConfig, Preprocess
+from hdt_fm.schema.modalities import STATIC
 from hdt_fm.schema.modalities import modality as look_up_modality
 from hdt_fm.schema.preparation import Plain
 from hdt_fm.schema.result import Result, RunRecord
@@ -94,7 +96,7 @@ def data_facts(manifest: ShardManifest) -> DataFacts:
         hop_s=manifest.header.hop_s,
         labels=tuple(label.name for label in manifest.header.labels),
         consent=manifest.consent,
-        covariates={name: without_small_cells(values) for name, values in sorted(counts.items())},
+        covariates={name: _shown(values) for name, values in sorted(counts.items())},
         config_digest=manifest.config_digest,
         input_digest=manifest.input_digest,
     )
@@ -110,6 +112,14 @@ def without_small_cells(counts: Mapping[str, int]) -> dict[str, int | None]:
     if len(hidden) == 1:
         hidden = by_size[:2]
     return {value: None if value in hidden else counts[value] for value in sorted(counts)}
+
+
+def _shown(counts: Mapping[str, int]) -> dict[str, int | None]:
+    """Counts of a covariate; numbers under the smallest cell, such as exact ages, are not even named."""
+    shown = without_small_cells(counts)
+    unnamed = [value for value, count in shown.items() if count is None and as_number("", value) is not None]
+    kept = {value: count for value, count in shown.items() if value not in unnamed}
+    return kept | ({"other values": None} if unnamed else {})
 
 
 def render(
@@ -142,7 +152,10 @@ def render(
         energy=list(energy(records)),
         evaluation=evaluation(results),
         subgroups=any("subgroup" in row.columns for result in results for row in result.rows),
-        signals=[_signal(preprocess, column.name, column.unit) for column in preprocess.modalities],
+        signals=[
+            _signal(preprocess, column.name, column.unit) for column in preprocess.modalities if column.name != STATIC
+        ],
+        covariates=[_covariate(column) for column in config.covariates],
         config=config,
         licence_link=facts.licence_link or LICENCES.get(facts.licence, ""),
         smallest=SMALLEST_CELL,
@@ -239,6 +252,11 @@ def _eval_results(data: Sequence[DataFacts], results: Sequence[Result]) -> Itera
                     metric_name=row.metric,
                     metric_value=row.value,
                 )
+
+
+def _covariate(column: Covariate) -> str:
+    """A column in words, without a level: few people may share one."""
+    return f"`{column.name}` ({'a number' if column.is_number else f'{len(column.levels)} levels'})"
 
 
 def _signal(preprocess: Preprocess, name: str, unit: str) -> dict[str, str]:

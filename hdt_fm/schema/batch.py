@@ -3,7 +3,8 @@
 Contract, version 1: `present[b, m]` MUST be True exactly when window b holds modality `modalities[m]`;
 signals of absent modalities MUST be zeros with `observed` all False; a modality absent from the whole
 batch MAY be missing from `signals`. No field ever holds a raw id. All windows MUST be of one cohort: a rate
-and a length hold for a batch.
+and a length hold for a batch. `static` (facts about the person) MUST be equal in all of a person's windows; its time
+axis is a place for each column, unobserved where the column is not known.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hdt_fm.schema.errors import ShapeError
+from hdt_fm.schema.modalities import STATIC
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,11 @@ class Batch:
     def column(self, modality: str) -> Bool[Tensor, " batch"]:
         """Which windows hold the modality."""
         return self.present[:, self.modalities.index(modality)]
+
+    @property
+    def of_person(self) -> tuple[int, ...]:
+        """Numbers of the modalities that are the same in all of a person's windows."""
+        return tuple(number for number, name in enumerate(self.modalities) if name == STATIC)
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device (Lightning calls this)."""

@@ -9,6 +9,8 @@ from typing import Any
 
 from pydantic import Field, model_serializer
 
+from hdt_fm.schema.covariates import Covariate
+from hdt_fm.schema.modalities import STATIC
 from hdt_fm.schema.preparation import ModalityPreparation, Plain, Preparation
 from hdt_fm.schema.shard import ModalityColumn
 
@@ -33,11 +35,12 @@ class ModelConfig(Plain):
     Attributes:
         modalities: The signal contract, in the order of `present`.
         encoder: Shared settings of the encoders; one encoder is built per modality.
-        per_modality: Arguments that differ for a modality, merged over `encoder.args`.
+        per_modality: Arguments that differ for a modality, merged over `encoder.args`. Those of `static` are all of its
+            own encoder's, among them `columns`: what was learned of the facts about people, and of no single one.
         projection: The training-time head to the shared space.
         fusion: What makes one embedding of the modalities present; None where there is none.
         heads: Heads trained on the frozen encoder, by name.
-        statistics: Per modality (center, scale) from training people; the encoder's input scale.
+        statistics: Per signal (center, scale) from training people; the encoder's input scale.
     """
 
     version: int = MANIFEST_VERSION
@@ -49,6 +52,12 @@ class ModelConfig(Plain):
     heads: dict[str, Part] = {}
     statistics: dict[str, tuple[float, float]]
     window_s: float = Field(gt=0)
+
+    @property
+    def covariates(self) -> tuple[Covariate, ...]:
+        """What the model knows of the columns that `static` holds; empty where it reads none."""
+        columns = self.per_modality.get(STATIC, {}).get("columns", ())
+        return tuple(Covariate.model_validate(column) for column in columns)
 
     @model_serializer(mode="wrap")
     def _plain(self, handler: Any) -> dict[str, Any]:

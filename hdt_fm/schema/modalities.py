@@ -17,6 +17,8 @@ from hdt_fm.schema.errors import UnitError, UnknownNameError, unknown_name
 T = TypeVar("T")
 
 ARBITRARY = "au"
+# Facts about a person (age, sex, genotype): the same in all of a person's windows, and recorded by no device.
+STATIC = "static"
 
 
 @dataclass(frozen=True)
@@ -114,16 +116,36 @@ PLACES: tuple[str, ...] = (
 def modality(name: str) -> Modality:
     """Look a modality up by name: a kind of the table, or `<kind>_<place>`.
 
+    `static` is one too, though no recording holds it (see `recorded`).
+
     Raises:
         UnknownNameError: If it is neither; the nearest known name is suggested.
     """
     if name in MODALITIES:
         return MODALITIES[name]
+    if name == STATIC:
+        return Modality(STATIC, ARBITRARY, "Facts about the person", (-_INF, _INF))
     for kind, entry in MODALITIES.items():
         place = name.removeprefix(f"{kind}_")
         if place != name and place in PLACES:
             return replace(entry, name=name, label=f"{entry.label} ({place.replace('_', ' ')})", place=place)
     raise _unknown(name)
+
+
+def recorded(name: str) -> Modality:
+    """As `modality`, of what a device records.
+
+    Raises:
+        UnknownNameError: If it is not in the table, or `static`.
+    """
+    if name == STATIC:
+        raise UnknownNameError(
+            f"{STATIC!r} is no signal",
+            expected="what a device records",
+            where="modality",
+            fix="name columns of the people when pretraining: covariates=[age_band, sex]",
+        )
+    return modality(name)
 
 
 def own_or_of_kind(settings: Mapping[str, Mapping[str, T]], name: str) -> dict[str, T]:

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hdt_fm.schema.errors import ConfigError
-from hdt_fm.schema.modalities import modality as look_up_modality
+from hdt_fm.schema.modalities import recorded
 
 
 class Plain(BaseModel):
@@ -58,7 +58,7 @@ class Preparation(Plain):
         if not self.modalities:
             raise ValueError("name at least one modality")
         for name, settings in self.modalities.items():
-            look_up_modality(name)
+            recorded(name)
             samples = self.window_s * settings.sampling_rate_hz
             if samples < 2 or abs(samples - round(samples)) > 1e-6:
                 raise ConfigError(

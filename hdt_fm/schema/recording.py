@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdt_fm.schema.errors import RecordingError
-from hdt_fm.schema.modalities import modality as look_up_modality
+from hdt_fm.schema.modalities import recorded
 from hdt_fm.schema.subject import is_pseudonym
 
 RECORDING_VERSION = 1
@@ -101,8 +101,9 @@ class Visit:
     """What one subject recorded together: any subset of modalities, labels, coarse covariates.
 
     `group` names people who must stay on one side of every split (twins, one person under two
-    ids); it is the subject itself when there is no such tie. `covariates` holds coarse facts for
-    subgroup tables only (`sex`, `age_band`), never a date of birth or an exact age above 89.
+    ids); it is the subject itself when there is no such tie. `covariates` holds coarse facts
+    (`sex`, `age_band`, `bmi`) for subgroup tables and as an input that a run may ask for, never a date of birth or an
+    exact age above 89.
     """
 
     subject: str
@@ -136,7 +137,7 @@ def _are_class_indices(values: NDArray[np.float64], count: int) -> bool:
 
 
 def _check_recording(recording: Recording) -> None:
-    look_up_modality(recording.modality)
+    recorded(recording.modality)
     values, observed, where = recording.values, recording.observed, f"recording of {recording.modality}"
     if values.ndim != 2 or values.dtype != np.float32:
         raise RecordingError(
@@ -189,7 +190,7 @@ def recording_arrays(
         UnknownNameError: If the modality is not in the table.
         UnitError: If the unit is not in the modality's table.
     """
-    entry = look_up_modality(modality)
+    entry = recorded(modality)
     scale, offset = entry.conversion(unit)
     converted = np.asarray(values, dtype=np.float64) * scale + offset
     low, high = entry.plausible

@@ -44,7 +44,7 @@ class ModalityColumn(Plain):
     unit: str
     channels: int = Field(ge=1)
     sampling_rate_hz: float = Field(gt=0)
-    samples: int = Field(ge=2)
+    samples: int = Field(ge=1)
     encoding: Encoding
     lsb: float = Field(default=1.0, gt=0)
     offset: float = 0.0

@@ -1,4 +1,9 @@
-"""What every encoder of the table promises."""
+"""What every encoder of the table promises.
+
+`static` reads facts about a person, a place of the time axis for each column and one channel. So what is said of rates,
+channels, length, course in time and one unit for all values says nothing of it: those tests run over encoders of
+signals alone. `EVERY` are the tests that hold for both.
+"""
 
 import pytest
 import torch
@@ -22,16 +27,34 @@ SMALL = {
     "resnet": {"width": 16, "depth": 2},
 }
 ENCODERS = tuple(SMALL)
+FACTS = (
+    {"name": "age_band", "center": 0.4, "scale": 1.5},
+    {"name": "sex", "levels": ("F", "M")},
+    {"name": "bmi", "center": -1.0, "scale": 0.5},
+    {"name": "apoe", "levels": ("23", "33", "34")},
+)
+EVERY = (*ENCODERS, "static")
 
 
 def small(name, **more):
     torch.manual_seed(0)
-    return build("encoders", name.split()[0], {**SMALL[name], **more}).eval()
+    args = {"columns": FACTS, "width": 16, "hidden": 8} if name == "static" else SMALL[name]
+    return build("encoders", name.split()[0], {**args, **more}).eval()
+
+
+def fit_for(name, values, observed):
+    """Windows of a signal, or as many people's facts: numbers, and places of levels (0 to 2, of which sex has two)."""
+    if name != "static":
+        return values, observed
+    facts = values[:, :1, : len(FACTS)].clone()
+    facts[..., [1, 3]] = facts[..., [1, 3]].detach().abs().round().clamp(max=2)
+    return facts, observed[:, : len(FACTS)]
 
 
 def test_every_registered_encoder_is_among_the_cases():
-    assert names("encoders") == ("irregular", "patch_transformer", "resnet")
-    assert {name.split()[0] for name in ENCODERS} == set(names("encoders"))
+    assert names("encoders") == ("irregular", "patch_transformer", "resnet", "static")
+    assert {name.split()[0] for name in EVERY} == set(names("encoders"))
+    assert all(isinstance(small(name), Encoder) for name in EVERY)
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -46,15 +69,15 @@ def test_any_rate_channel_count_and_length(name, rate_hz, channels, samples):
     assert torch.isfinite(out).all()
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", EVERY)
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**31), share=st.floats(0, 1), rate_hz=st.sampled_from([4.0, 31.0, 64.0]))
 def test_unobserved_values_have_no_influence_at_all(name, seed, share, rate_hz):
     generator = torch.Generator().manual_seed(seed)
     encoder = small(name)
     values = torch.randn(3, 2, 97, generator=generator)
-    observed = torch.rand(3, 97, generator=generator) < share
-    other = torch.where(observed[:, None], values, 1e6 * torch.randn(3, 2, 97, generator=generator))
+    values, observed = fit_for(name, values, torch.rand(3, 97, generator=generator) < share)
+    other = torch.where(observed[:, None], values, 1e6 * torch.randn(values.shape, generator=generator))
     worst = torch.where(observed[:, None], values, torch.nan)
     expected = encoder(values, observed, rate_hz)
     assert torch.isfinite(expected).all()
@@ -62,24 +85,25 @@ def test_unobserved_values_have_no_influence_at_all(name, seed, share, rate_hz):
     assert torch.equal(encoder(worst, observed, rate_hz), expected)
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_window_without_observations_is_one_finite_vector(name):
     encoder = small(name)
     observed = torch.zeros(4, 60, dtype=torch.bool)
     observed[2] = True
-    out = encoder(torch.randn(4, 3, 60), observed, 16.0)
+    out = encoder(*fit_for(name, torch.randn(4, 3, 60), observed), 16.0)
     assert torch.isfinite(out).all()
     torch.testing.assert_close(out[0], out[1])
     torch.testing.assert_close(out[0], out[3])
     assert not torch.allclose(out[0], out[2], atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", EVERY)
 def test_rows_do_not_see_each_other(name):
     encoder = small(name).double()
     values = torch.randn(4, 2, 80).double()
     observed = torch.rand(4, 80) < 0.8
     observed[1] = True
+    values, observed = fit_for(name, values, observed)
     together = encoder(values, observed, 16.0)
     for row in range(4):
         alone = encoder(values[row : row + 1], observed[row : row + 1], 16.0)
@@ -129,12 +153,14 @@ def test_the_same_signal_at_another_rate_lands_nearby(name):
     assert (near < 0.1 * far).all()
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", EVERY)
 def test_every_weight_learns_and_every_input_gradient_is_finite(name):
     encoder = small(name).train()
     values = torch.randn(3, 2, 90, requires_grad=True)
     observed = torch.rand(3, 90) < 0.8
     observed[1] = False
+    values, observed = fit_for(name, values, observed)
+    values.retain_grad()
     out = encoder(values, observed, 16.0)
     (out * torch.randn_like(out)).sum().backward()
     assert torch.isfinite(values.grad).all()

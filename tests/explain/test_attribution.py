@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hdt_fm.explain import attribution
 from hdt_fm.explain.attribution import METHODS, attribute, feature_ids
 from hdt_fm.explain.explanation import segment_of
+from hdt_fm.explain.perturb import noisy
 from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.errors import ExplainError, UnknownNameError
 
@@ -206,3 +207,26 @@ def test_bad_requests_are_named(batch: Batch, linear: nn.Module) -> None:
         attribute(lambda b: linear(b) * torch.nan, batch, target=0)
     with pytest.raises(ExplainError, match="cannot be explained"):
         attribute(lambda b: linear(b)[:, 0], batch, target=0)
+
+
+def test_facts_about_a_person_are_seen_by_the_model_and_never_in_the_explanation(batch: Batch) -> None:
+    """Output: each window's sum of ppg, times the person's number. The map is that number; the number gets none."""
+    facts = torch.tensor([[[3.0]], [[-2.0]], [[0.5]], [[7.0]]])
+    signals = {**batch.signals, "static": Signal(facts, torch.ones(4, 1, dtype=torch.bool), 0.2)}
+    present = torch.ones(4, 4, dtype=torch.bool)
+    told = replace(batch, modalities=(*batch.modalities, "static"), signals=signals, present=present)
+
+    def model(one: Batch) -> Tensor:
+        return (one.signals["ppg"].values.sum((1, 2)) * one.signals["static"].values[:, 0, 0])[:, None]
+
+    found = attribute(model, told, target=0, methods=("integrated_gradients", "occlusion"), reference="zero")
+    assert found.modalities == batch.modalities
+    assert set(found.signals) == set(batch.signals)
+    values = found.find("integrated_gradients").values
+    assert set(values) == set(batch.signals)
+    expected = batch.signals["ppg"].values * facts
+    np.testing.assert_allclose(values["ppg"], expected.numpy(), rtol=1e-4, atol=1e-5)
+    assert found.present.shape == (4, 3)
+    shaken = noisy(told, share=0.5, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(shaken.signals["static"].values, facts)
+    assert not torch.equal(shaken.signals["ppg"].values, batch.signals["ppg"].values)

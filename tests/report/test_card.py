@@ -20,9 +20,10 @@ from hdt_fm.report.card import (
 )
 from hdt_fm.report.tables import markdown
 from hdt_fm.schema.errors import PublishError
-from hdt_fm.schema.manifest import ModelConfig, Preprocess
+from hdt_fm.schema.manifest import ModelConfig, Part, Preprocess
+from hdt_fm.schema.preparation import ModalityPreparation, Preparation
 from hdt_fm.schema.result import Result, RunRecord
-from hdt_fm.schema.shard import ShardManifest
+from hdt_fm.schema.shard import ModalityColumn, ShardManifest
 
 
 @pytest.fixture
@@ -132,3 +133,47 @@ def test_the_data_owe_a_licence_too(card_facts: CardFacts, data: DataFacts) -> N
 
 def test_slugs_are_plain() -> None:
     assert slug("Stress Predict (wrist)") == "stress-predict-wrist"
+
+
+def test_of_an_exact_age_no_value_of_a_few_is_named(manifest: ShardManifest) -> None:
+    ages = [23] * 6 + [31, 31, 47, 58, 62, 63, 64, 88]
+    people = tuple(
+        one.model_copy(update={"covariates": {"age": str(age), "age_band": f"{age // 10}0-{age // 10}9"}})
+        for one, age in zip(manifest.subjects, ages, strict=True)
+    )
+    found = data_facts(manifest.model_copy(update={"subjects": people})).covariates
+    assert found["age"] == {"23": 6, "other values": None}
+    # One word among numbers does not bring the numbers out.
+    mixed = (people[0].model_copy(update={"covariates": {"age": "NA"}}), *people[1:])
+    found_mixed = data_facts(manifest.model_copy(update={"subjects": mixed})).covariates
+    assert found_mixed["age"] == {"23": 5, "NA": None, "other values": None}
+    assert set(found["age_band"]) == {"20-29", "30-39", "40-49", "50-59", "60-69", "80-89"}
+
+
+def test_the_card_says_which_facts_about_people_are_read(
+    card_facts: CardFacts, data: DataFacts, records: tuple[RunRecord, ...], result: Result
+) -> None:
+    ppg = ModalityColumn(name="ppg", unit="au", channels=1, sampling_rate_hz=16, samples=160, encoding="f32")
+    static = ModalityColumn(name="static", unit="au", channels=1, sampling_rate_hz=0.3, samples=3, encoding="f32")
+    read = [{"name": "bmi", "center": 25.125, "scale": 4.5}, {"name": "apoe", "levels": ["rare", "33", "34"]}]
+    config = ModelConfig(
+        modalities=(ppg, static),
+        encoder=Part(name="patch_transformer"),
+        per_modality={"static": {"columns": read}},
+        projection=Part(name="projection"),
+        statistics={"ppg": (0.0, 3.0)},
+        window_s=10,
+    )
+    preparation = Preparation(window_s=10, hop_s=5, modalities={"ppg": ModalityPreparation(sampling_rate_hz=16)})
+    preprocess = Preprocess(preparation=preparation, modalities=config.modalities)
+    card = render(card_facts, (data,), records, (result,), config, preprocess)
+    assert "facts about the person as modality `static`" in card
+    assert "`bmi` (a number), `apoe` (3 levels)" in card
+    assert "rare" not in card
+    assert "25.125" not in card
+    assert "| `static` |" not in card
+    plain = config.model_copy(update={"modalities": (ppg,), "per_modality": {}})
+    without = render(
+        card_facts, (data,), records, (result,), plain, Preprocess(preparation=preparation, modalities=(ppg,))
+    )
+    assert "facts about the person" not in without

@@ -1,7 +1,7 @@
 """Symmetric contrastive loss over every pair of modalities, with absent rows and near rows left out."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hdt_fm.ops.contrastive import chunked, reference
-from hdt_fm.ops.contrastive.pairs import Pairs, all_pairs, exclusion_of
+from hdt_fm.ops.contrastive.pairs import Pairs, all_pairs, exclusions_of
 from hdt_fm.schema.errors import ShapeError, unknown_name
 
 Impl = Literal["auto", "reference", "chunked"]
@@ -46,6 +46,7 @@ def contrastive_loss(
     subject: Int[Tensor, " batch"] | None = None,
     time_s: Float[Tensor, " batch"] | None = None,
     exclude_within_s: float | None = None,
+    of_person: Sequence[int] = (),
     impl: str = "auto",
 ) -> ContrastiveOutput:
     """Cross-entropy of finding each row's partner among the other rows of its pair, both ways, averaged.
@@ -55,6 +56,8 @@ def contrastive_loss(
         logit_scale: Positive multiplier of cosines (1 / temperature), not its log; one, or one for each pair.
         exclude_within_s: Rows of one subject at most so far apart are not each other's negatives; inf for
             all rows of a subject, None for off. The positive always stays.
+        of_person: Modalities that are the same in all rows of a subject: in their pairs no row of the subject is a
+            negative, whatever `exclude_within_s` says.
         impl: "reference", "chunked", or "auto" (by the number of rows only, so that runs repeat).
 
     Returns:
@@ -71,12 +74,12 @@ def contrastive_loss(
     Source: van den Oord et al. 2018, eq. 4, in both directions (Radford et al. 2021, fig. 3).
     """
     pairs = all_pairs(len(embeddings))
-    exclusion = exclusion_of(subject, time_s, exclude_within_s)
+    exclusions = exclusions_of(pairs, of_person, subject, time_s, exclude_within_s)
     with torch.autocast(embeddings.device.type, enabled=False):
         exact = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
         scale = _scale_per_pair(logit_scale, len(pairs)).to(exact.dtype)
         rows = tuple((present[:, i] & present[:, j]).nonzero().squeeze(1) for i, j in pairs)
-        loss, pair_loss, counts = contrastive_losses(Pairs(exact, pairs, rows, exclusion), scale, impl)
+        loss, pair_loss, counts = contrastive_losses(Pairs(exact, pairs, rows, exclusions), scale, impl)
     return ContrastiveOutput(loss=loss, pair_loss=pair_loss, pair_rows=counts, pairs=pairs)
 
 
@@ -90,7 +93,12 @@ def contrastive_losses(
     # An empty slice: 0 with a path to both inputs, so that backward gives zeros, whatever absent rows hold.
     pair_loss = exact[:, :0].sum() + 0.0 * scale
     if use:
-        some = replace(problem, pairs=tuple(problem.pairs[k] for k in use), rows=tuple(problem.rows[k] for k in use))
+        some = Pairs(
+            exact,
+            tuple(problem.pairs[k] for k in use),
+            tuple(problem.rows[k] for k in use),
+            tuple(problem.exclusions[k] for k in use),
+        )
         which = torch.tensor(use, device=exact.device)
         losses = _implementation(impl, max(len(index) for index in some.rows))(some, scale[which])
         pair_loss = pair_loss.index_add(0, which, losses)

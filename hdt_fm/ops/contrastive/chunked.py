@@ -19,8 +19,9 @@ BLOCK_ROWS = 512
 def pair_losses(problem: Pairs, logit_scale: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
     """Loss of each pair, in nats; pairs run one after another, bitwise the same on every run of one machine."""
     losses = []
-    for (i, j), rows, scale in zip(problem.pairs, problem.rows, logit_scale, strict=True):
-        exclusion = None if problem.exclusion is None else problem.exclusion.at(rows)
+    every = zip(problem.pairs, problem.rows, problem.exclusions, logit_scale, strict=True)
+    for (i, j), rows, rule, scale in every:
+        exclusion = None if rule is None else rule.at(rows)
         query, key = problem.embeddings[i, rows], problem.embeddings[j, rows]
         losses.append(_ChunkedPair.apply(query, key, scale, exclusion, BLOCK_ROWS))
     return torch.stack(losses)

@@ -10,8 +10,9 @@ from hdt_fm.ops.contrastive.pairs import Exclusion, Pairs
 def pair_losses(problem: Pairs, logit_scale: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
     """Loss of each pair, in nats."""
     losses = []
-    for (i, j), rows, scale in zip(problem.pairs, problem.rows, logit_scale, strict=True):
-        exclusion = None if problem.exclusion is None else problem.exclusion.at(rows)
+    every = zip(problem.pairs, problem.rows, problem.exclusions, logit_scale, strict=True)
+    for (i, j), rows, rule, scale in every:
+        exclusion = None if rule is None else rule.at(rows)
         losses.append(one_pair(problem.embeddings[i, rows], problem.embeddings[j, rows], scale, exclusion))
     return torch.stack(losses)
 

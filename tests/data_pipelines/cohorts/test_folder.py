@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from data_pipelines.cohorts.folder import Folder
-from hdt_fm.schema.errors import ReaderError, UnknownNameError
+from hdt_fm.schema.errors import ConfigError, ReaderError, UnknownNameError
 from hdt_fm.schema.subject import SubjectKey
 
 
@@ -145,3 +145,36 @@ def test_inputs_are_every_file_but_hidden_ones(fabricate, tmp_path):
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "x").write_text("x")
     assert len(cohort(tmp_path).inputs()) == len(fabricate.e4_files())
+
+
+def told(tmp_path, fabricate, header, row, **settings):
+    session(fabricate, tmp_path, "a", 1)
+    (tmp_path / "subjects.csv").write_text(f"file,subject,{header}\na.zip,anna,{row}\n")
+    return next(iter(Folder(path=str(tmp_path), subject_key="public", **settings).visits()))
+
+
+def test_columns_go_along_by_name_alone(fabricate, tmp_path):
+    columns = {"covariates": ["sex", "bmi", "apoe"]}
+    visit = told(tmp_path, fabricate, "sex,bmi,apoe,note", "F,23.5,,keep out", **columns)
+    assert visit.covariates == {"sex": "F", "bmi": "23.5"}
+
+
+def test_a_covariate_that_the_table_lacks_is_named(fabricate, tmp_path):
+    with pytest.raises(ReaderError, match=r"lacks a covariate(?s:.)*columns apoe"):
+        told(tmp_path, fabricate, "sex,bmi", "F,23.5", covariates=["bmi", "apoe"])
+
+
+@pytest.mark.parametrize(("age", "fine"), [("41", True), ("90", True), ("91", False)])
+def test_an_age_above_ninety_would_name_a_person(fabricate, tmp_path, age, fine):
+    if fine:
+        assert told(tmp_path, fabricate, "age", age, covariates=["age"]).covariates == {"age": age}
+        return
+    with pytest.raises(ReaderError, match="an exact age above 90") as caught:
+        told(tmp_path, fabricate, "age", age, covariates=["age"])
+    assert "91" not in str(caught.value)
+
+
+@pytest.mark.parametrize("column", ["subject", "file", "group"])
+def test_whose_a_recording_is_is_no_covariate(tmp_path, column):
+    with pytest.raises(ConfigError, match="whose a recording is"):
+        Folder(path=str(tmp_path), covariates=["sex", column])
