@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from hdt_fm.cli.also import PROTOCOLS, Beside, check_also
 from hdt_fm.cli.cohorts import NOBODY, Cohorts
 from hdt_fm.cli.compose import Config
 from hdt_fm.cli.held_out import held_out_fold, people_of_checkpoint, pseudonyms, refuse_known_cohort
+from hdt_fm.cli.own_encoders import own_encoders
 from hdt_fm.cli.run import Run, peak_memory_gb, write_text
 from hdt_fm.cli.scratch import scratch_scores
 from hdt_fm.cli.settings import ProtocolSettings, TrainingSettings
@@ -21,6 +22,7 @@ from hdt_fm.cli.trial import trial
 from hdt_fm.cli.workflow import (
     People,
     Rows,
+    asked_covariates,
     cohorts_around,
     device_of,
     embed,
@@ -33,11 +35,11 @@ from hdt_fm.cli.workflow import (
 )
 from hdt_fm.data.embeddings import fuser
 from hdt_fm.data.shards import ShardFolder
-from hdt_fm.evaluation.audit import Pretraining
+from hdt_fm.evaluation.audit import Pretraining, refuse_label_as_input
 from hdt_fm.evaluation.baselines import RANDOM_ENCODER
 from hdt_fm.evaluation.classification import classification
-from hdt_fm.evaluation.contest import contest
-from hdt_fm.evaluation.folds import Fold, grouped_folds, leave_one_group_out
+from hdt_fm.evaluation.contest import OURS, contest
+from hdt_fm.evaluation.folds import Fold, grouped_folds, leave_one_group_out, stated_fold
 from hdt_fm.evaluation.fused import Fuse
 from hdt_fm.evaluation.hand_features import spectral_peak_rate
 from hdt_fm.evaluation.multiview import multiview_cca
@@ -46,22 +48,29 @@ from hdt_fm.evaluation.retrieval import LINEAR, Part, retrieval_over
 from hdt_fm.report.tables import flat_rows, markdown
 from hdt_fm.schema.embedding import EmbeddingTable
 from hdt_fm.schema.errors import ConfigError
+from hdt_fm.schema.modalities import STATIC
 from hdt_fm.schema.published import find_model
 from hdt_fm.schema.result import Result, RunRecord
 from hdt_fm.schema.shard import LabelColumn
 
 CLOSED_FORM_START = "closed-form start"
+# Covariate of a person, train or test, where the publisher of a cohort states a split.
+PUBLISHED_SPLIT = "published_split"
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the protocols compare: one entry a fold in `tables`, `untrained` (by name), `pretrained_on` and `fuse`."""
+    """What the protocols compare: one entry a fold in `tables`, `untrained` (by name), `pretrained_on` and `fuse`;
+    `covariates` are the columns of the people that the encoder reads, `models` made the tables of ours and the random
+    encoder, one a fold each."""
 
     folds: Sequence[Fold]
     tables: Sequence[EmbeddingTable]
     untrained: Sequence[Mapping[str, EmbeddingTable]]
     pretrained_on: Sequence[frozenset[str]] | None
     fuse: Sequence[Fuse] | None = None
+    covariates: tuple[str, ...] = ()
+    models: Mapping[str, Sequence[Model]] = field(default_factory=dict)
 
 
 def run(run: Run) -> RunRecord:
@@ -71,11 +80,13 @@ def run(run: Run) -> RunRecord:
     protocol = config.section("protocol", ProtocolSettings)
     folder = open_shards(config)
     check_label(protocol, folder.header.labels, folder.labels)
-    check_also(protocol, folder)
+    refuse_given_label(protocol.label, folder, asked_covariates(config))
+    check_also(protocol, folder, with_static=_reads_static(config))
     gather = {"held_out": _held_out, "per_fold": _per_fold, "unseen": _unseen}[protocol.people]
     evidence = gather(run, folder, protocol)
     table = evidence.tables[0]
-    hand, names, courses = hand_made(folder, table, run.progress("evaluate"))
+    refuse_given_label(protocol.label, folder, evidence.covariates)
+    hand, names, courses = hand_made(folder, table, run.progress("evaluate"), evidence.covariates)
     scratch = scratch_scores(run, folder, table, evidence.folds)
     task = _task(evidence, folder, protocol, (hand, names), scratch, int(config.value("seed")))
     parts = [
@@ -108,12 +119,14 @@ def plan(config: Config) -> dict[str, Any]:
     protocol = config.section("protocol", ProtocolSettings)
     folder = open_shards(config)
     check_label(protocol, folder.header.labels, folder.labels)
-    check_also(protocol, folder)
+    refuse_given_label(protocol.label, folder, asked_covariates(config))
+    check_also(protocol, folder, with_static=_reads_static(config))
     known = ~np.isnan(folder.labels[protocol.label])
     everyone = People(np.arange(len(folder.manifest.subjects)), NOBODY, NOBODY)
     tried = trial(config, Cohorts.one(folder, everyone))
     everybody = len({row.group for row in folder.manifest.subjects})
-    folds = (everybody if protocol.folds == "all" else protocol.folds) if protocol.people != "held_out" else 1
+    named = {"all": everybody, "published": 1}
+    folds = 1 if protocol.people == "held_out" else named.get(str(protocol.folds)) or int(protocol.folds)
     pretrained = folds if protocol.people == "per_fold" else 0
     steps = protocol.scratch_steps + (config.section("training", TrainingSettings).steps if pretrained else 0)
     return {
@@ -146,6 +159,36 @@ def check_label(
         )
 
 
+def refuse_given_label(label: str, folder: ShardFolder, columns: Sequence[str]) -> None:
+    """Refuse to predict what the encoder is told, before anything is trained."""
+    people = [row.covariates for row in folder.manifest.subjects]
+    refuse_label_as_input(label, folder.labels[label], folder.subject_rows, people=people, columns=columns)
+
+
+def _reads_static(config: Config) -> bool:
+    """Whether facts about people may be among the modalities; of a checkpoint it is seen when it is loaded."""
+    return bool(asked_covariates(config)) or config.section("protocol", ProtocolSettings).people != "per_fold"
+
+
+def _covariates(config: Config, model: Model, table: EmbeddingTable) -> tuple[str, ...]:
+    """The columns that the checkpoint reads of these people, which its opponents must be given too.
+
+    Raises:
+        ConfigError: If the config names others.
+    """
+    asked, reads = asked_covariates(config), tuple(column.name for column in model.config.covariates)
+    here = reads if STATIC in table.modalities else ()
+    if set(asked) != set(reads) and (here or not reads):
+        raise ConfigError(
+            "The checkpoint and the config name different covariates",
+            where="covariates",
+            expected=f"covariates=[{','.join(reads)}], so that the baselines are given what the encoder is given",
+            got=f"[{','.join(asked)}]",
+            fix="repeat the covariates of `hdt-fm pretrain`",
+        )
+    return here
+
+
 def _held_out(run: Run, folder: ShardFolder, protocol: ProtocolSettings) -> Evidence:
     """One fold: people of the pretraining against those that it was kept from."""
     config = run.config
@@ -153,16 +196,20 @@ def _held_out(run: Run, folder: ShardFolder, protocol: ProtocolSettings) -> Evid
     people = people_of_checkpoint(checkpoint)
     model = load(checkpoint, device=device_of(config))
     table = embed(config, model, folder, run.progress("embed"))
+    facts = _covariates(config, model, table)
     fold = held_out_fold(table, people)
-    untrained = _untrained(config, folder, np.unique(table.subject[fold.train]))
-    return Evidence([fold], [table], [untrained], [pseudonyms(people)], _fuse([model]))
+    train = np.unique(table.subject[fold.train])
+    random = _random(config, folder, train)
+    untrained = _untrained(config, folder, train, random)
+    models = {OURS: [model], RANDOM_ENCODER: [random]}
+    return Evidence([fold], [table], [untrained], [pseudonyms(people)], _fuse([model]), facts, models)
 
 
 def _per_fold(run: Run, folder: ShardFolder, protocol: ProtocolSettings) -> Evidence:
     """Folds over everyone; for each, an encoder pretrained without its test people, and on all of other `cohorts`."""
     config = run.config
     subject, folds = _folds(folder, protocol, int(config.value("seed")))
-    tables, untrained, saw, models = [], [], [], []
+    tables, untrained, saw, models, randoms = [], [], [], [], []
     for number, fold in enumerate(folds, start=1):
         train = np.unique(subject[fold.train])
         home = run.folder / "folds" / str(number)
@@ -173,9 +220,11 @@ def _per_fold(run: Run, folder: ShardFolder, protocol: ProtocolSettings) -> Evid
             raise KeyboardInterrupt
         tables.append(embed(config, model, folder))
         models.append(model)
-        untrained.append(_untrained(config, folder, train))
+        randoms.append(_random(config, folder, train))
+        untrained.append(_untrained(config, folder, train, randoms[-1]))
         saw.append(cohorts.pseudonyms("train"))
-    return Evidence(folds, tables, untrained, saw, _fuse(models))
+    made = {OURS: models, RANDOM_ENCODER: randoms}
+    return Evidence(folds, tables, untrained, saw, _fuse(models), asked_covariates(config), made)
 
 
 def _unseen(run: Run, folder: ShardFolder, protocol: ProtocolSettings) -> Evidence:
@@ -187,9 +236,12 @@ def _unseen(run: Run, folder: ShardFolder, protocol: ProtocolSettings) -> Eviden
     seed = int(config.value("seed"))
     _, folds = _folds(folder, protocol, seed)
     table = embed(config, model, folder, run.progress("embed"))
-    random = {RANDOM_ENCODER: embed(config, build_model(model.config, seed=seed + 1), folder)}
+    facts = _covariates(config, model, table)
+    fresh = build_model(model.config, seed=seed + 1)
+    random = {RANDOM_ENCODER: embed(config, fresh, folder)}
     count = len(folds)
-    return Evidence(folds, [table] * count, [random] * count, [saw] * count, _fuse([model] * count))
+    models = {OURS: [model] * count, RANDOM_ENCODER: [fresh] * count}
+    return Evidence(folds, [table] * count, [random] * count, [saw] * count, _fuse([model] * count), facts, models)
 
 
 def _folds(folder: ShardFolder, protocol: ProtocolSettings, seed: int) -> tuple[Rows, list[Fold]]:
@@ -198,6 +250,9 @@ def _folds(folder: ShardFolder, protocol: ProtocolSettings, seed: int) -> tuple[
     subject = folder.subject_rows[order].astype(np.int64)
     names = sorted({row.group for row in folder.manifest.subjects})
     group = np.array([names.index(row.group) for row in folder.manifest.subjects])[subject]
+    if protocol.folds == "published":
+        stated = [row.covariates.get(PUBLISHED_SPLIT) for row in folder.manifest.subjects]
+        return subject, [stated_fold(group, [stated[one] for one in subject])]
     everyone = protocol.folds == "all"
     return subject, list(leave_one_group_out(group) if everyone else grouped_folds(group, int(protocol.folds), seed))
 
@@ -209,11 +264,14 @@ def _fuse(models: Sequence[Model]) -> list[Fuse] | None:
     return found or None
 
 
-def _untrained(config: Config, folder: ShardFolder, train: Rows) -> dict[str, EmbeddingTable]:
+def _random(config: Config, folder: ShardFolder, train: Rows) -> Model:
+    """The encoder of random weights, by another seed than the one that pretraining began with."""
+    return new_model(config, folder, train, seed=int(config.value("seed")) + 1)
+
+
+def _untrained(config: Config, folder: ShardFolder, train: Rows, random: Model) -> dict[str, EmbeddingTable]:
     """The encoder without a gradient step: of random weights, and as pretraining began with it."""
-    found = {
-        RANDOM_ENCODER: embed(config, new_model(config, folder, train, seed=int(config.value("seed")) + 1), folder)
-    }
+    found = {RANDOM_ENCODER: embed(config, random, folder)}
     model = new_model(config, folder, train)
     begin = start_of(config, model, folder, train)
     if begin is not None:
@@ -292,7 +350,12 @@ def _further(
     spaces = {}
     if "zero_shot" in protocol.also:
         spaces[LINEAR] = [_linear(table, courses, fold) for table, fold in zip(tables, evidence.folds, strict=True)]
-    beside = Beside([row.covariates for row in folder.manifest.subjects], spaces)
+    tuned = []
+    if protocol.fine_tune:
+        moving = run.progress("own encoders")
+        tuned = own_encoders(evidence.models, tables[0], folder, protocol.tuning, moving)
+    covariates = [row.covariates for row in folder.manifest.subjects]
+    beside = Beside(covariates, spaces, tuned, protocol.tuning.people)
     progress, results = run.progress("further protocols"), []
     for number, name in enumerate(protocol.also):
         progress(number, len(protocol.also), name)
@@ -340,9 +403,12 @@ def _estimate(folder: ShardFolder, table: EmbeddingTable, protocol: ProtocolSett
 
 
 def _linear(table: EmbeddingTable, courses: Mapping[str, NDArray[np.float64]], fold: Fold) -> EmbeddingTable:
-    """What retrieval can do without a network, fitted on the fold's training people."""
-    ordered = {name: courses[name] for name in table.modalities}
-    return replace(table, projections=multiview_cca(ordered, table.present, fold.train))
+    """What retrieval can do without a network, fitted on the fold's training people: of signals, since facts about
+    people have no course."""
+    signals = table.over([name for name in table.modalities if name != STATIC])
+    ordered = {name: courses[name] for name in signals.modalities}
+    projections = multiview_cca(ordered, signals.present, fold.train)
+    return replace(signals, projections=projections).over(table.modalities)
 
 
 def _names(table: EmbeddingTable, rows: NDArray[np.int64]) -> tuple[str, ...]:

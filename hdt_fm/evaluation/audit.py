@@ -4,13 +4,14 @@ Each check names how many rows, people or windows are at fault, never which.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int, Num
 
 from hdt_fm.evaluation.folds import Fold
+from hdt_fm.schema.covariates import as_number, known
 from hdt_fm.schema.embedding import EmbeddingTable
 from hdt_fm.schema.errors import LeakError
 
@@ -186,6 +187,52 @@ def refuse_fitted_on_test(fitted: FittedOn, *, test_groups: Collection[int], wha
             got=f"{len(shared)} of {len(test_groups)} test groups were seen",
             fix="fit inside the fold, after the split",
         )
+
+
+def refuse_label_as_input(
+    label: str,
+    values: Num[np.ndarray, " row"],
+    subject: Int[np.ndarray, " row"],
+    *,
+    people: Sequence[Mapping[str, str]],
+    columns: Sequence[str],
+) -> None:
+    """Refuse a label that the encoder is given: by its name, or since it says of each person what a column says.
+
+    Args:
+        values: The label of each window; NaN where not known.
+        subject: Row of the window's person in `people`.
+        people: Each person's covariates.
+        columns: Those that the encoder reads.
+
+    Raises:
+        LeakError: If predicting it would be reading it.
+    """
+    if label in columns:
+        raise LeakError(
+            f"The label {label!r} is a covariate that the encoder reads",
+            where="covariates",
+            expected="a label that is no input",
+            fix=f"pretrain and evaluate without {label!r} in covariates, or take another label",
+        )
+    seen = np.isfinite(values)
+    answers = {int(one): np.unique(values[seen & (subject == one)]) for one in np.unique(subject[seen])}
+    if any(len(own) > 1 for own in answers.values()):
+        return
+    for column in columns:
+        pairs = {row: (word, float(own[0])) for row, own in answers.items() if (word := known(people[row].get(column)))}
+        words, labels = {word for word, _ in pairs.values()}, {answer for _, answer in pairs.values()}
+        # With a word for each person any label would be one to one with it.
+        alike = len(labels) > 1 and len(words) < len(pairs) and len(set(pairs.values())) == len(words) == len(labels)
+        equal = len(labels) > 1 and all(as_number(column, word) == answer for word, answer in pairs.values())
+        if alike or equal:
+            raise LeakError(
+                f"The label {label!r} says of each person what the covariate {column!r} says, which the encoder reads",
+                where="covariates",
+                expected="a label that cannot be read off an input",
+                got=f"equal for all {len(pairs)} people of whom both are known",
+                fix=f"pretrain and evaluate without {column!r} in covariates, or take another label",
+            )
 
 
 def check_pretraining(folds: Sequence[Fold], *, table: EmbeddingTable, pretraining: Pretraining | None) -> str:

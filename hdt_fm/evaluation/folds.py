@@ -69,6 +69,29 @@ def leave_one_group_out(group: Int[np.ndarray, " row"]) -> list[Fold]:
     return [_fold(group, codes, names, np.array([code])) for code in range(len(names))]
 
 
+def stated_fold(group: Int[np.ndarray, " row"], side: Sequence[object]) -> Fold:
+    """The one split that a publisher states of each person.
+
+    Args:
+        group: Integer equal for rows that must stay together.
+        side: Of each row: "train", "test", or anything else for neither.
+
+    Raises:
+        SplitError: If a side has nobody, or a group is on both.
+    """
+    told = np.asarray([str(one) for one in side])
+    train, test = np.flatnonzero(told == "train"), np.flatnonzero(told == "test")
+    both = np.intersect1d(group[train], group[test])
+    if not len(train) or not len(test) or len(both):
+        raise SplitError(
+            "There is no published split by person",
+            expected="people who are stated as train, others as test",
+            got=f"{len(np.unique(group[train]))} in train, {len(np.unique(group[test]))} in test, {len(both)} in both",
+            fix="folds: a number, or all to leave one person out",
+        )
+    return Fold(train=train, test=test, rows=len(group), test_groups=frozenset(np.unique(group[test]).tolist()))
+
+
 def every_split(
     group: Int[np.ndarray, " row"], test_groups: int, *, most: int = 1000, seed: int = 0
 ) -> tuple[list[Fold], bool]:

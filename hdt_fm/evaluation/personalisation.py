@@ -12,13 +12,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from hdt_fm.evaluation import people
-from hdt_fm.evaluation.adapt import METHODS, NONE, Own, Population, population
-from hdt_fm.evaluation.audit import refuse_fitted_on_test
+from hdt_fm.evaluation.adapt import METHODS, NONE, Own, Population
 from hdt_fm.evaluation.baselines import DUMMY, HAND, RANDOM_ENCODER
 from hdt_fm.evaluation.contenders import Contender
-from hdt_fm.evaluation.contest import OURS, QUICK_C, Contest, Maker
-from hdt_fm.evaluation.folds import inner_folds
-from hdt_fm.evaluation.probes import INNER_FOLDS
+from hdt_fm.evaluation.contest import OURS, Contest
+from hdt_fm.evaluation.rehearsal import Opening, balanced_loss, openings
+from hdt_fm.evaluation.tuned import FULL, REHEARSED, Tuned, check_tuned, tuned_log_odds, tuned_record
 from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.result import Result, Row, Scalar
 
@@ -39,20 +38,26 @@ class Budget:
     scored: Bool[np.ndarray, " row"]
 
 
-def personalisation(contest: Contest, *, minutes: Sequence[float] = MINUTES) -> Result:
+def personalisation(
+    contest: Contest, *, minutes: Sequence[float] = MINUTES, tuned: Sequence[Tuned] = (), rehearsed: int = REHEARSED
+) -> Result:
     """Population probes of the folds, moved towards each test person with that person's own labels.
 
     Args:
         contest: Audited inputs, of a label with two classes.
         minutes: Own labelled minutes per class; 0 is always among them.
+        tuned: Ways of moving the encoder itself. Where ours is moved, the random one must be moved in the same way.
+        rehearsed: Training people a fold, drawn by seed, on whom the steps of `tuned` are chosen.
 
     Returns:
         For each budget every method on every maker of features; rows say how many people were helped and hurt
         (their own AUROC moved by more than 0.01 against the same probe without own data), and the worst change.
 
     Raises:
-        ConfigError: If the label has other than two classes, or nothing is left to score.
+        ConfigError: If the label has other than two classes, nothing is left to score, or names of `tuned` do not fit.
+        ShapeError: If one of `tuned` does not begin at the population's scores.
     """
+    check_tuned(tuned, [maker.name for maker in contest.makers], [NONE, *METHODS])
     if len(contest.target.classes) != TWO:
         raise ConfigError(
             "Own labels can move a probe of two classes only",
@@ -72,8 +77,19 @@ def personalisation(contest: Contest, *, minutes: Sequence[float] = MINUTES) -> 
             where="personalisation",
             fix="ask for fewer own minutes",
         )
-    found = {maker.name: _scores(contest, maker, budgets) for maker in contest.makers}
+    given = [budget.own for budget in budgets]
+    found, steps = {}, {}
+    for maker in contest.makers:
+        begun = openings(contest, maker, given)
+        found[maker.name] = _scores(contest, begun, budgets)
+        for one in tuned:
+            if one.maker == maker.name:
+                moved, chosen = tuned_log_odds(contest, one, begun, given, scored, rehearsed)
+                steps[f"{one.maker} + {one.method}"] = chosen
+                found[maker.name][one.method] = [_two_columns(z) for z in moved]
     dummy = contest.dummy()
+    always = (NONE, WARM, FULL)
+    said = {(one.maker, one.method): one.columns for one in tuned}
     rows: list[Row] = []
     for place, number in enumerate(numbers):
         contenders = [dummy]
@@ -81,8 +97,9 @@ def personalisation(contest: Contest, *, minutes: Sequence[float] = MINUTES) -> 
             plain = found[maker.name][NONE][place]
             for method, by_budget in found[maker.name].items():
                 columns = _helped(contest, scored, by_budget[place], plain) if method != NONE and number else {}
-                # Without own data each method is the population's probe: one row says it, the owed one repeats it.
-                if number or method in (NONE, WARM):
+                columns = {**columns, **said.get((maker.name, method), {})}
+                # Without own data each method is the population's probe: one row says it, the owed ones repeat it.
+                if number or method in always:
                     own = maker.name == OURS and method == NONE
                     role = "baseline" if own else maker.role
                     contenders.append(Contender(f"{maker.name} + {method}", role, by_budget[place], columns))
@@ -96,9 +113,11 @@ def personalisation(contest: Contest, *, minutes: Sequence[float] = MINUTES) -> 
         people_without_a_scored_window=int(
             len(np.unique(contest.table.group[contest.scored])) - len(np.unique(contest.table.group[scored]))
         ),
+        **(tuned_record(numbers, steps, rehearsed) if tuned else {}),
     )
     name = f"personalisation, {contest.target.name}"
-    return Result(name=name, protocol=record, rows=tuple(rows), required_baselines=REQUIRED)
+    owed = [f"{RANDOM_ENCODER} + {one.method}" for one in tuned if one.maker == OURS and one.method == FULL]
+    return Result(name=name, protocol=record, rows=tuple(rows), required_baselines=(*REQUIRED, *owed))
 
 
 def budgets_of(contest: Contest, minutes: Sequence[float]) -> list[Budget]:
@@ -136,54 +155,37 @@ def own_rows(contest: Contest, person: int, minutes: float) -> Int[np.ndarray, "
 
 
 def _scores(
-    contest: Contest, maker: Maker, budgets: Sequence[Budget]
+    contest: Contest, begun: Sequence[Opening], budgets: Sequence[Budget]
 ) -> dict[str, list[Float[np.ndarray, "row output"]]]:
     """Out-of-fold scores of each method at each budget; how far a method moves is chosen on training people."""
     size = len(contest.table)
     found = {name: [np.full((size, TWO), np.nan) for _ in budgets] for name in (NONE, *METHODS)}
-    for number, fold in enumerate(contest.folds):
-        x, rows = maker.in_fold(number).values, contest.training(fold)
-        probe = population(contest.base(), x[rows], contest.target.values[rows], contest.table.group[rows])
-        refuse_fitted_on_test(probe.fitted_on, test_groups=fold.test_groups, what="a population probe")
-        strengths = _strengths(contest, x, rows, budgets)
+    for fold, opening in zip(contest.folds, begun, strict=True):
+        strengths = _strengths(contest, opening, len(budgets))
         for place, budget in enumerate(budgets):
             persons = np.unique(contest.table.subject[fold.test])
             for name in found:
                 for person in persons:
-                    asked = np.flatnonzero(contest.table.subject == person)
-                    z = _asked(contest, probe, x, asked, budget.own[int(person)], name, strengths.get((name, place)))
+                    asked, own = np.flatnonzero(contest.table.subject == person), budget.own[int(person)]
+                    z = _asked(contest, opening.probe, opening.x, asked, own, name, strengths.get((name, place)))
                     found[name][place][asked] = _two_columns(z)
     return found
 
 
-def _strengths(
-    contest: Contest, x: np.ndarray, rows: Int[np.ndarray, " row"], budgets: Sequence[Budget]
-) -> dict[tuple[str, int], float]:
+def _strengths(contest: Contest, opening: Opening, budgets: int) -> dict[tuple[str, int], float]:
     """For each method and budget how far to move, by playing it through on the training people.
 
-    Probes of inner folds meet training people whom they have not seen; the strength of least class-balanced
-    log-loss on those people's scored windows wins, the most cautious one on a tie.
+    The strength of least class-balanced log-loss on those people's scored windows wins, the most cautious one on a tie.
     """
-    values, group, subject = contest.target.values, contest.table.group, contest.table.subject
-    losses = {
-        (name, place): np.zeros(len(grid)) for name, (_, grid) in METHODS.items() for place in range(len(budgets))
-    }
-    for inner in inner_folds(group[rows], INNER_FOLDS, contest.seed):
-        inside, left = rows[inner.train], rows[inner.test]
-        probe = population(contest.base(strength=QUICK_C), x[inside], values[inside], group[inside])
-        for person in np.unique(subject[left]):
-            of_person = left[subject[left] == person]
-            for place, budget in enumerate(budgets):
-                own = budget.own[int(person)]
-                last = budgets[-1].own[int(person)]
-                after = contest.table.time_s[last].max() + contest.table.window_s if len(last) else -np.inf
-                asked = of_person[contest.table.time_s[of_person] >= after]
-                if not len(own) or not len(asked):
-                    continue
-                for name, (_, grid) in METHODS.items():
-                    for at, strength in enumerate(grid):
-                        z = _asked(contest, probe, x, asked, own, name, strength)
-                        losses[name, place][at] += _balanced_loss(z, values[asked])
+    losses = {(name, place): np.zeros(len(grid)) for name, (_, grid) in METHODS.items() for place in range(budgets)}
+    for one in opening.played:
+        for place, own in enumerate(one.own):
+            if not len(own) or not len(one.asked):
+                continue
+            for name, (_, grid) in METHODS.items():
+                for at, strength in enumerate(grid):
+                    z = _asked(contest, one.probe, opening.x, one.asked, own, name, strength)
+                    losses[name, place][at] += balanced_loss(z, contest.target.values[one.asked])
     return {(name, place): METHODS[name][1][int(np.argmin(found))] for (name, place), found in losses.items()}
 
 
@@ -201,12 +203,6 @@ def _asked(
     if name == NONE or not len(own) or strength is None:
         return probe.logits(inputs)
     return METHODS[name][0](probe, inputs, Own(probe.scale(x[own]), contest.target.values[own]), strength)
-
-
-def _balanced_loss(z: Float[np.ndarray, " row"], y: Float[np.ndarray, " row"]) -> float:
-    """Mean log-loss of each class, summed."""
-    loss = np.logaddexp(0.0, np.where(y > 0, -z, z))
-    return float(sum(loss[y == one].mean() for one in np.unique(y)))
 
 
 def _two_columns(z: Float[np.ndarray, " row"]) -> Float[np.ndarray, "row two"]:

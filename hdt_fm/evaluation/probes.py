@@ -15,6 +15,8 @@ from hdt_fm.schema.errors import SplitError
 
 STRENGTHS_C = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 RIDGE_ALPHAS = tuple(10.0**power for power in range(6))
+# How many features a sparse ridge may keep; beside these it may keep all.
+FEW = (6, 12, 24, 48)
 INNER_FOLDS = 3
 NEIGHBOURS = 20
 NEIGHBOUR_TEMPERATURE = 0.07
@@ -173,19 +175,27 @@ def most_common(classes: int) -> Fit:
     return fit
 
 
-def ridge(*, seed: int) -> Fit:
-    """Ridge regression on standardised features; alpha by grouped folds inside the training people."""
+def ridge(*, seed: int, few: Sequence[int] = ()) -> Fit:
+    """Ridge regression on standardised features; alpha by grouped folds inside the training people.
+
+    Args:
+        few: Numbers of features that may be kept beside all: those that correlate most with the target in the
+            windows that are fitted. How many is found with alpha, by the same folds.
+    """
 
     def fit(x: np.ndarray, y: np.ndarray, group: np.ndarray) -> Fitted:
-        errors = np.zeros(len(RIDGE_ALPHAS))
+        counts = (*(count for count in sorted(few) if count < x.shape[1]), x.shape[1])
+        errors = np.zeros((len(RIDGE_ALPHAS), len(counts)))
         for inner in inner_folds(group, INNER_FOLDS, seed):
-            scale, weights, mean = _ridge_path(x[inner.train], y[inner.train], group[inner.train])
-            predicted = scale(x[inner.test]) @ weights + mean
-            errors += ((predicted - y[inner.test][:, None]) ** 2).sum(axis=0)
-        # On a tie, or with one training person, the strongest penalty wins.
-        best = len(RIDGE_ALPHAS) - 1 - int(np.argmin(errors[::-1]))
-        scale, weights, mean = _ridge_path(x, y, group)
-        return Fitted(lambda new: (scale(new) @ weights[:, best] + mean)[:, None], scale.fitted_on)
+            inside = x[inner.train], y[inner.train], group[inner.train]
+            for place, count in enumerate(counts):
+                scale, weights, mean = _ridge_path(*inside, count)
+                predicted = scale(x[inner.test]) @ weights + mean
+                errors[:, place] += ((predicted - y[inner.test][:, None]) ** 2).sum(axis=0)
+        # On a tie, or with one training person, the fewest features win, and among these the strongest penalty.
+        alpha, place = _last_best(errors)
+        scale, weights, mean = _ridge_path(x, y, group, counts[place])
+        return Fitted(lambda new: (scale(new) @ weights[:, alpha] + mean)[:, None], scale.fitted_on)
 
     return fit
 
@@ -256,14 +266,33 @@ def _frozen_softmax(coefficients: np.ndarray, intercepts: np.ndarray, present: n
     return predict
 
 
-def _ridge_path(x: np.ndarray, y: np.ndarray, group: np.ndarray) -> tuple[Standardise, np.ndarray, float]:
-    """Scaler, weights (feature, alpha) and mean; one eigendecomposition serves every alpha."""
+def _ridge_path(x: np.ndarray, y: np.ndarray, group: np.ndarray, count: int) -> tuple[Standardise, np.ndarray, float]:
+    """Scaler, weights (feature, alpha), zero for features not among the first `count`, and mean.
+
+    One eigendecomposition serves every alpha.
+    """
     scale, mean = Standardise.fit(x, group), float(y.mean())
     inputs = scale(x)
-    values, vectors = np.linalg.eigh(inputs.T @ inputs)
-    turned = vectors.T @ (inputs.T @ (y - mean))
-    weights = vectors @ (turned[:, None] / (values.clip(min=0)[:, None] + np.asarray(RIDGE_ALPHAS)))
+    kept = np.sort(np.argsort(-_correlation(inputs, y), kind="stable")[:count])
+    some = inputs[:, kept]
+    values, vectors = np.linalg.eigh(some.T @ some)
+    turned = vectors.T @ (some.T @ (y - mean))
+    weights = np.zeros((x.shape[1], len(RIDGE_ALPHAS)))
+    weights[kept] = vectors @ (turned[:, None] / (values.clip(min=0)[:, None] + np.asarray(RIDGE_ALPHAS)))
     return scale, weights, mean
+
+
+def _correlation(x: Float[np.ndarray, "row feature"], y: Float[np.ndarray, " row"]) -> Float[np.ndarray, " feature"]:
+    """Size of each feature's correlation with the target; 0 for what does not vary."""
+    x, y = x - x.mean(axis=0), y - y.mean()
+    spread = np.sqrt((x**2).sum(axis=0) * (y**2).sum())
+    return np.abs(y @ x) / np.where(spread > 0, spread, 1.0)
+
+
+def _last_best(errors: Float[np.ndarray, "alpha count"]) -> tuple[int, int]:
+    """Place of the least error; of equal ones the first count, and there the last alpha."""
+    alphas, place = errors.shape[0], int(np.argmin(errors.min(axis=0)))
+    return alphas - 1 - int(np.argmin(errors[::-1, place])), place
 
 
 def _balanced(votes: np.ndarray, prior: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ from hdt_fm.evaluation.contenders import Contender, Metric, Role, directions, sc
 from hdt_fm.evaluation.folds import Fold
 from hdt_fm.evaluation.fused import Fuse, by_fold, fused_features, with_mean
 from hdt_fm.evaluation.personal import PersonalView, personal_views
-from hdt_fm.evaluation.probes import Fit, boosted_value, constant, out_of_fold, ridge
+from hdt_fm.evaluation.probes import FEW, Fit, boosted_value, constant, out_of_fold, ridge
 from hdt_fm.evaluation.record import protocol_record
 from hdt_fm.evaluation.standardise import embedding_features, side_by_side
 from hdt_fm.evaluation.targets import Target, label_target, rows_in_play
@@ -32,14 +32,17 @@ from hdt_fm.schema.errors import ShapeError
 from hdt_fm.schema.result import Result
 
 LINEAR = "ridge"
+SPARSE = "sparse ridge"
 TREES = "gradient boosting"
 HEADLINE = f"encoder + {LINEAR}"
 REQUIRED = (
     f"{DUMMY} (mean)",
     f"{DUMMY} (median)",
     f"{HAND} + {LINEAR}",
+    f"{HAND} + {SPARSE}",
     f"{HAND} + {TREES}",
     f"{RANDOM_ENCODER} + {LINEAR}",
+    f"{RANDOM_ENCODER} + {SPARSE}",
     FROM_SCRATCH,
 )
 
@@ -118,7 +121,7 @@ def _fitted(
     seed: int,
 ) -> list[Contender]:
     """Every model that is fitted here, on the features that the view allows."""
-    linear, trees = ridge(seed=seed), boosted_value(seed=seed)
+    linear, sparse, trees = ridge(seed=seed), ridge(seed=seed, few=FEW), boosted_value(seed=seed)
     known = np.where(view.kept(), target.values, np.nan)
     own = [view.features(embedding_features(one)) for one in own_tables]
     by_hand = view.features(hand)
@@ -130,11 +133,14 @@ def _fitted(
 
     contenders = [
         contend(HEADLINE, "ours", linear, own),
+        contend(f"encoder + {SPARSE}", "ours", sparse, own),
         contend(f"encoder + {TREES}", "ours", trees, own),
         contend(f"encoder + {HAND} + {LINEAR}", "ours", linear, both),
+        contend(f"encoder + {HAND} + {SPARSE}", "ours", sparse, both),
         contend(f"{DUMMY} (mean)", "baseline", constant(np.mean), [by_hand]),
         contend(f"{DUMMY} (median)", "baseline", constant(np.median), [by_hand]),
         contend(f"{HAND} + {LINEAR}", "baseline", linear, [by_hand]),
+        contend(f"{HAND} + {SPARSE}", "baseline", sparse, [by_hand]),
         contend(f"{HAND} + {TREES}", "baseline", trees, [by_hand]),
     ]
     for name, some in with_mean(fuse).items():
@@ -143,6 +149,7 @@ def _fitted(
     for name, other in extra_tables.items():
         features = [view.features(embedding_features(one)) for one in one_or_more(other)]
         contenders.append(contend(f"{name} + {LINEAR}", "baseline", linear, features))
+        contenders.append(contend(f"{name} + {SPARSE}", "baseline", sparse, features))
     return contenders
 
 

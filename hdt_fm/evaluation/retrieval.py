@@ -14,6 +14,7 @@ from hdt_fm.evaluation.standardise import check_same_windows
 from hdt_fm.metrics.retrieval import Ranks, ranks
 from hdt_fm.schema.embedding import EmbeddingTable
 from hdt_fm.schema.errors import ConfigError
+from hdt_fm.schema.modalities import STATIC
 from hdt_fm.schema.result import Result, Row
 
 OURS = "encoder"
@@ -80,6 +81,8 @@ def retrieval_over(
 ) -> Result:
     """Recall at 1, 5, 10 and median rank for each ordered pair of modalities, by cosine of projections.
 
+    Facts about people (`static`) are left out: equal in all windows of a person, they cannot find one of them.
+
     Args:
         parts: One a fold. Each part is its own pool, since spaces of two encoders cannot be compared; scores
             and intervals go over the people of all parts.
@@ -97,7 +100,8 @@ def retrieval_over(
         check_same_windows(first_table, list(part.tables.values()), where="retrieval")
     exclusions = (False, True) if exclude_same_subject is None else (exclude_same_subject,)
     rows = []
-    for first, second in permutations(range(len(first_table.modalities)), 2):
+    signals = [number for number, name in enumerate(first_table.modalities) if name != STATIC]
+    for first, second in permutations(signals, 2):
         for excluded in exclusions:
             for pool in pools:
                 found, group = _found(parts, first, second, excluded, pool, seed)

@@ -17,6 +17,7 @@ from hdt_fm.evaluation.folds import Fold
 from hdt_fm.evaluation.standardise import check_same_windows
 from hdt_fm.schema.embedding import EmbeddingTable
 from hdt_fm.schema.errors import ConfigError, LeakError
+from hdt_fm.schema.modalities import STATIC
 from hdt_fm.schema.result import Result
 
 SHARED = "shared space"
@@ -28,7 +29,7 @@ MIN_PEOPLE = 2
 
 
 def zero_shot(contest: Contest, *, extra_tables: Mapping[str, Sequence[EmbeddingTable]] | None = None) -> Result:
-    """Every ordered pair of modalities: labels of the first teach, the second is asked, on other people.
+    """Every ordered pair of signals: labels of the first teach, the second is asked, on other people.
 
     `..., each modality centred` subtracts each modality's mean over the TRAINING people (their unlabelled windows
     of the second modality are seen then, test people's never): projections of two modalities lie in two cones,
@@ -46,11 +47,12 @@ def zero_shot(contest: Contest, *, extra_tables: Mapping[str, Sequence[Embedding
         ConfigError: If the table has one modality only.
     """
     modalities = contest.table.modalities
-    if len(modalities) < 2:
+    signals = [number for number, name in enumerate(modalities) if name != STATIC]
+    if len(signals) < 2:
         raise ConfigError(
             "A shared space needs two modalities",
-            expected="at least 2 modalities",
-            got=str(len(modalities)),
+            expected="at least 2 modalities of signals",
+            got=str(len(signals)),
             fix="leave zero_shot out of protocol.also, or protocol.only",
         )
     spaces: list[tuple[str, Role, Sequence[EmbeddingTable]]] = [
@@ -67,7 +69,7 @@ def zero_shot(contest: Contest, *, extra_tables: Mapping[str, Sequence[Embedding
         for suffix, centred in kinds.items()
     }
     dummy, rows = contest.dummy(), []
-    for source, asked in permutations(range(len(modalities)), 2):
+    for source, asked in permutations(signals, 2):
         scores = {key: found[source, asked] for key, found in answers.items()}
         # A modality that a fold's training people lack has no probe there; its windows cannot be asked.
         answered = np.isfinite(np.stack([*scores.values()])).all(axis=(0, 2))

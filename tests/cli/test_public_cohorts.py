@@ -82,6 +82,20 @@ def test_uci_har_gives_the_published_windows_and_split(public: ModuleType, tmp_p
     assert sorted(split) == ["test"] * 2 + ["train"] * 3
 
 
+@pytest.mark.slow
+def test_uci_har_is_evaluated_by_its_published_split(public: ModuleType, tmp_path: Path) -> None:
+    public.uci_har(tmp_path / "files", own=0.1)
+    root = tmp_path / "run"
+    folder = sharded("uci_har", tmp_path / "files", root)
+    chosen = ["experiment=uci_har", f"source={tmp_path / 'files'}", f"root={root}", *TINY]
+    assert main(["evaluate", *chosen, "protocol.folds=published"]) == EXIT_OK
+    rows = json.loads((root / "evaluate" / "rows.json").read_text())
+    told = [row for row in rows if row["metric"] == "accuracy" and row["model"] == "encoder + logistic regression"]
+    stated = [row.covariates["published_split"] for row in folder.manifest.subjects]
+    assert [row["n"] for row in told] == [stated.count("test")]
+    assert len(list((root / "evaluate" / "folds").iterdir())) == 1
+
+
 def test_pamap2_has_wrist_chest_and_ankle(public: ModuleType, tmp_path: Path) -> None:
     for number in (101, 102):
         public.pamap2(tmp_path / "files", number)

@@ -90,10 +90,11 @@ def wesad(folder: Path, number: int = 2, *, minutes: int = 8, unit: float = 64.0
     return path
 
 
-def uci_har(folder: Path, *, people: dict[str, tuple[int, ...]] | None = None) -> Path:
+def uci_har(folder: Path, *, people: dict[str, tuple[int, ...]] | None = None, own: float = 0.0) -> Path:
     """Per person: walking in 5 windows, sitting in 3, walking in 2; the k-th channel of sample t is t / 1000 + k.
 
-    Samples of walking again begin anew at 10, so that nothing continues what was before.
+    Samples of walking again begin anew at 10, so that nothing continues what was before. Person number p moves t / 1000
+    times 1 + own * p.
     """
     root = folder / "UCI HAR Dataset"
     for part, numbers in (people or {"train": (1, 3, 5), "test": (2, 10)}).items():
@@ -102,7 +103,10 @@ def uci_har(folder: Path, *, people: dict[str, tuple[int, ...]] | None = None) -
         (root / part / "Inertial Signals").mkdir(parents=True)
         names = [f"{kind}_{axis}" for kind in ("total_acc", "body_gyro", "body_acc") for axis in "xyz"]
         for k, name in enumerate(names):
-            lines = ["".join(f"  {value / 1000 + k:.7e}" for value in times.tolist()) for _, _, times in rows]
+            lines = [
+                "".join(f"  {value / 1000 * (1 + own * who) + k:.7e}" for value in times.tolist())
+                for who, _, times in rows
+            ]
             (root / part / "Inertial Signals" / f"{name}_{part}.txt").write_text("\n".join(lines) + "\n")
         (root / part / f"y_{part}.txt").write_text("".join(f"{what}\n" for _, what, _ in rows))
         (root / part / f"subject_{part}.txt").write_text("".join(f"{who}\n" for who, _, _ in rows))

@@ -10,6 +10,7 @@ from hdt_fm.evaluation.audit import (
     Pretraining,
     audit,
     refuse_fitted_on_test,
+    refuse_label_as_input,
     refuse_overlap,
     refuse_shared_windows,
     row_digests,
@@ -166,3 +167,49 @@ def test_pretraining_on_someone_of_the_same_group_counts(table):
         audit(tied, folds, pretraining=Pretraining((frozenset({tied.subjects[1]}),)))
     outsiders = Pretraining((frozenset({"s" + "f" * 32}),))
     assert audit(tied, folds, pretraining=outsiders)["pretraining"] == "test people left out"
+
+
+PEOPLE = [
+    {"sex": "F", "bmi": "21.5", "site": "a"},
+    {"sex": "M", "bmi": "30", "site": "b"},
+    {"sex": "F", "site": "c"},
+    {"sex": "M", "bmi": "25", "site": "d"},
+    {},
+]
+SUBJECT = np.repeat(np.arange(5), 3)
+
+
+def label_of(*by_person):
+    return np.repeat(np.array(by_person, dtype=np.float32), 3)
+
+
+@pytest.mark.parametrize(
+    ("label", "values", "message"),
+    [
+        ("sex", label_of(0, 0, 0, 0, 0), "'sex' is a covariate that the encoder reads"),
+        ("gender", label_of(1, 0, 1, 0, np.nan), "what the covariate 'sex' says"),
+        ("obese", label_of(21.5, 30, np.nan, 25, 3), "what the covariate 'bmi' says"),
+    ],
+)
+def test_a_label_that_the_encoder_is_told_is_refused(label, values, message):
+    with pytest.raises(LeakError, match=message) as caught:
+        refuse_label_as_input(label, values, SUBJECT, people=PEOPLE, columns=("bmi", "sex"))
+    assert "21.5" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        label_of(1, 0, 1, 1, 0),  # as sex, but for one person
+        np.tile([0, 1, 0], 5).astype(np.float32),  # comes and goes
+        label_of(1, 1, 1, 1, np.nan),
+        label_of(*[np.nan] * 5),
+    ],
+)
+def test_another_label_of_people_is_not(values):
+    # Everyone has a site of their own: that says nothing of a label.
+    refuse_label_as_input("stress", values, SUBJECT, people=PEOPLE, columns=("bmi", "sex", "site"))
+
+
+def test_a_label_like_a_column_that_the_encoder_does_not_read_is_fine():
+    refuse_label_as_input("sex", label_of(1, 0, 1, 0, 1), SUBJECT, people=PEOPLE, columns=("bmi",))

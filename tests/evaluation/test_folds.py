@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from hdt_fm.evaluation.folds import every_split, grouped_folds, inner_folds, leave_one_group_out, repeated
+from hdt_fm.evaluation.folds import (
+    every_split,
+    grouped_folds,
+    inner_folds,
+    leave_one_group_out,
+    repeated,
+    stated_fold,
+)
 from hdt_fm.schema.errors import SplitError
 
 GROUP = np.repeat([7, 3, 11, 20, 5, 8, 90], [4, 9, 2, 6, 3, 5, 7])
@@ -56,6 +63,26 @@ def test_leave_one_group_out_holds_one_group_each():
     folds = leave_one_group_out(GROUP)
     check_cover(folds, GROUP)
     assert [set(fold.test_groups) for fold in folds] == [{3}, {5}, {7}, {8}, {11}, {20}, {90}]
+
+
+def test_a_stated_split_is_taken_as_it_is():
+    side = {7: "train", 3: "test", 11: "train", 20: None, 5: "test", 8: "train", 90: "train"}
+    fold = stated_fold(GROUP, [side[group] for group in GROUP])
+    assert (set(GROUP[fold.train]), set(GROUP[fold.test])) == ({7, 11, 8, 90}, {3, 5})
+    assert (fold.rows, fold.test_groups) == (len(GROUP), {3, 5})
+
+
+@pytest.mark.parametrize(
+    ("side", "told"),
+    [
+        ([None] * len(GROUP), "0 in train, 0 in test, 0 in both"),
+        (["test"] * len(GROUP), "0 in train, 7 in test, 0 in both"),
+        (["train", "test"] * (len(GROUP) // 2), "7 in train, 7 in test, 7 in both"),
+    ],
+)
+def test_a_split_that_is_none_is_refused(side, told):
+    with pytest.raises(SplitError, match=told):
+        stated_fold(GROUP, side)
 
 
 def test_repeats_differ_and_each_covers():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hdt_fm.evaluation.hand_features import feature_table, hand_features, spectral_peak_rate
+from hdt_fm.evaluation.hand_features.people import people_features
 from hdt_fm.schema.errors import ShapeError, UnknownNameError
 
 PPG_HZ, ECG_HZ = 64.0, 128.0
@@ -349,3 +350,12 @@ def test_breathing_rate_on_real_pulses_is_near_the_known_floor(real_data: Path):
         values = np.array(windows[name])
         rate = spectral_peak_rate(np.nan_to_num(values), np.isfinite(values), 125.0, 0.1, 0.5)
         assert low < np.abs(rate - np.array(truth)).mean() < high
+
+
+def test_facts_about_people_stand_beside_hand_made_features_as_they_are():
+    people = [{"sex": "F", "bmi": "21.5"}, {"sex": "M", "bmi": "NA"}, {"bmi": "30", "other": "x"}, {}]
+    found, names = people_features(people, ("bmi", "sex", "age"))
+    assert names == ("static.bmi", "static.sex=F", "static.sex=M", "static.age")
+    expected = [[21.5, 1, 0, np.nan], [np.nan, 0, 1, np.nan], [30, np.nan, np.nan, np.nan], [np.nan] * 4]
+    np.testing.assert_array_equal(found, expected)
+    assert people_features(people, ())[0].shape == (4, 0)

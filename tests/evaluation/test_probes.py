@@ -61,6 +61,33 @@ def test_ridge_chooses_weak_penalty_for_truth_and_strong_for_noise(sample):
     assert probes.ridge(seed=0)(x, noise, group).predict(x)[:, 0].std() < 0.3
 
 
+def test_sparse_ridge_finds_the_few_that_tell(sample):
+    """Of 60 columns of noise and one of truth, the one; so people never seen are answered better than from all."""
+    _, _, group = sample
+    generator = np.random.default_rng(2)
+    wide = generator.normal(size=(ROWS, 61))
+    y = wide[:, 7] + 0.5 * generator.normal(size=ROWS)
+    seen = group < 4
+    errors = {}
+    for name, few in (("all", ()), ("few", (1, 10))):
+        fitted = probes.ridge(seed=0, few=few)(wide[seen], y[seen], group[seen])
+        errors[name] = np.abs(fitted.predict(wide[~seen])[:, 0] - wide[~seen, 7]).mean()
+    assert errors["few"] < 0.7 * errors["all"]
+    fitted = probes.ridge(seed=0, few=(1,))(wide[seen], y[seen], group[seen])
+    other = wide[~seen].copy()
+    other[:, [0, 30, 60]] += 100.0
+    assert np.array_equal(fitted.predict(other), fitted.predict(wide[~seen]))
+
+
+def test_sparse_ridge_keeps_all_where_all_tell(sample):
+    _, _, group = sample
+    generator = np.random.default_rng(3)
+    wide = generator.normal(size=(ROWS, 30))
+    y = wide @ np.ones(30)
+    plain, sparse = (probes.ridge(seed=0, few=few)(wide, y, group).predict(wide) for few in ((), (3, 6)))
+    assert np.allclose(plain, sparse)
+
+
 def test_nearest_votes_by_hand():
     """Two neighbours of three: the far one does not vote; priors 2/3 and 1/3 are divided out."""
     x = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
@@ -85,7 +112,7 @@ def test_features_never_known_do_not_break_any_model(sample):
     x, y, group = sample
     x = x.copy()
     x[:, 2] = np.nan
-    for fit in (probes.logistic(2, seed=0), probes.boosted_classes(2, seed=0), probes.ridge(seed=0)):
+    for fit in (probes.logistic(2, seed=0), probes.boosted_classes(2, seed=0), probes.ridge(seed=0, few=(1,))):
         assert np.isfinite(fit(x, y, group).predict(x)).all()
     assert np.isfinite(probes.boosted_value(seed=0)(x, y, group).predict(x)).all()
 
@@ -98,6 +125,7 @@ def test_every_model_says_on_whom_it_was_fitted(sample):
         probes.boosted_classes(2, seed=0),
         probes.uninformed(2),
         probes.ridge(seed=0),
+        probes.ridge(seed=0, few=(2,)),
         probes.boosted_value(seed=0),
         probes.constant(np.mean),
     ]
