@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hdt_fm.cli.progress import Report
 from hdt_fm.cli.settings import ProtocolSettings
 from hdt_fm.data.shards import ShardFolder
 from hdt_fm.evaluation.contest import Contest
@@ -14,7 +15,7 @@ from hdt_fm.evaluation.subgroups import subgroups
 from hdt_fm.evaluation.tuned import REHEARSED, Tuned
 from hdt_fm.evaluation.zero_shot import zero_shot
 from hdt_fm.schema.embedding import EmbeddingTable
-from hdt_fm.schema.errors import ConfigError
+from hdt_fm.schema.errors import ConfigError, SplitError
 from hdt_fm.schema.modalities import STATIC
 from hdt_fm.schema.result import Result
 
@@ -44,6 +45,24 @@ PROTOCOLS: Mapping[str, Callable[[Contest, Beside], Result]] = {
     "personalisation": lambda contest, beside: personalisation(contest, tuned=beside.tuned, rehearsed=beside.rehearsed),
     "subgroups": lambda contest, beside: subgroups(contest, beside.covariates),
 }
+
+
+def further(
+    names: Sequence[str], entered: Contest, beside: Beside, *, progress: Report, say: Callable[[str], None]
+) -> list[Result]:
+    """Each protocol in turn. One that these people cannot give is told of and left out: hours lie behind the others.
+
+    Raises:
+        LeakError: If a protocol would see test people; then there is no table at all.
+    """
+    results = []
+    for number, name in enumerate(names):
+        progress(number, len(names), name)
+        try:
+            results.append(PROTOCOLS[name](entered, beside))
+        except (ConfigError, SplitError) as error:
+            say(f"protocol.also={name} is left out, the tables of the others are written\n{error}")
+    return results
 
 
 def check_also(protocol: ProtocolSettings, folder: ShardFolder, *, with_static: bool = False) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdt_fm.checkpoint import Model, build_model, load
-from hdt_fm.cli.also import PROTOCOLS, Beside, check_also
+from hdt_fm.cli.also import Beside, check_also, further
 from hdt_fm.cli.cohorts import NOBODY, Cohorts
 from hdt_fm.cli.compose import Config
 from hdt_fm.cli.held_out import held_out_fold, people_of_checkpoint, pseudonyms, refuse_known_cohort
@@ -356,11 +356,7 @@ def _further(
         tuned = own_encoders(evidence.models, tables[0], folder, protocol.tuning, moving)
     covariates = [row.covariates for row in folder.manifest.subjects]
     beside = Beside(covariates, spaces, tuned, protocol.tuning.people)
-    progress, results = run.progress("further protocols"), []
-    for number, name in enumerate(protocol.also):
-        progress(number, len(protocol.also), name)
-        results.append(PROTOCOLS[name](entered, beside))
-    return results
+    return further(protocol.also, entered, beside, progress=run.progress("further protocols"), say=run.say)
 
 
 def _only(table: EmbeddingTable, modalities: tuple[str, ...] | None) -> EmbeddingTable:

@@ -8,15 +8,17 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from hdt_fm.cli import scratch
-from hdt_fm.cli.also import PROTOCOLS, check_also
+from hdt_fm.cli import also, scratch
+from hdt_fm.cli.also import PROTOCOLS, Beside, check_also
 from hdt_fm.cli.compose import compose_config
 from hdt_fm.cli.evaluate import _only
 from hdt_fm.cli.settings import ProtocolSettings
 from hdt_fm.data.shards import ShardFolder
+from hdt_fm.evaluation.contest import Contest
 from hdt_fm.schema.embedding import EmbeddingTable
-from hdt_fm.schema.errors import ConfigError
+from hdt_fm.schema.errors import ConfigError, LeakError
 from hdt_fm.schema.protocols import Embeddings
+from hdt_fm.schema.result import Result
 
 CLASSES = {"rest": 0, "walk": 1, "run": 2}
 
@@ -173,6 +175,26 @@ def test_three_classes_and_people_without_covariates_are_refused(folder, monkeyp
     monkeypatch.setattr(folder, "manifest", folder.manifest.model_copy(update={"subjects": bare}))
     with pytest.raises(ConfigError, match="covariates of the people"):
         check_also(settings("protocol.also=[subgroups]"), folder)
+
+
+def test_a_protocol_that_these_people_cannot_give_costs_no_other(monkeypatch):
+    def refuses(entered, beside):
+        raise ConfigError("No bands", fix="leave it out")
+
+    def leaks(entered, beside):
+        raise LeakError("A test person was seen")
+
+    few, zero = Result.model_construct(name="few"), Result.model_construct(name="zero")
+    made = {"few_shot": lambda entered, beside: few, "zero_shot": lambda entered, beside: zero}
+    monkeypatch.setattr(also, "PROTOCOLS", {**made, "subgroups": refuses, "personalisation": leaks})
+    said = []
+    given = {"entered": object.__new__(Contest), "beside": Beside([]), "progress": lambda *_: None, "say": said.append}
+    assert also.further(["few_shot", "subgroups", "zero_shot"], **given) == [few, zero]
+    assert len(said) == 1
+    assert "subgroups" in said[0]
+    assert "leave it out" in said[0]
+    with pytest.raises(LeakError):
+        also.further(["few_shot", "personalisation"], **given)
 
 
 def test_every_further_protocol_has_a_setting_and_the_other_way_round():
