@@ -1,5 +1,6 @@
 """The model card: a Hugging Face README made from run records alone, so that it can be made again byte for byte."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,10 +16,12 @@ from hdt_fm.schema.manifest import ModelConfig, Preprocess
 from hdt_fm.schema.modalities import STATIC
 from hdt_fm.schema.modalities import modality as look_up_modality
 from hdt_fm.schema.preparation import Plain
-from hdt_fm.schema.result import Result, RunRecord
+from hdt_fm.schema.result import Result, Row, RunRecord
 from hdt_fm.schema.shard import ShardManifest
 
 LIBRARY = "hdt_fm"
+# Results that a card shows at once; further protocols are a click away.
+TASKS = ("classification", "regression", "forecast", "probe head")
 RESULTS_START, RESULTS_END = "<!-- results: start -->", "<!-- results: end -->"
 SMALLEST_CELL = 5
 LICENCES = {
@@ -183,8 +186,21 @@ def metadata(facts: CardFacts, data: Sequence[DataFacts], results: Sequence[Resu
 
 
 def evaluation(results: Sequence[Result]) -> str:
-    """All tables between two marks, so that `check` can find them again."""
-    return "\n\n".join([RESULTS_START, *(markdown(result).strip() for result in results), RESULTS_END])
+    """All tables between two marks, so that `check` can find them again; those beyond the tasks are folded away."""
+    return "\n\n".join([RESULTS_START, *map(_table, results), RESULTS_END])
+
+
+def in_header(result: Result, row: Row) -> bool:
+    """Whether the card's header has this number: ours, finite, and of the model that the result leads with."""
+    named = result.protocol.get("headline", row.model)
+    return row.role == "ours" and math.isfinite(row.value) and row.model == named
+
+
+def _table(result: Result) -> str:
+    text = markdown(result).strip()
+    if result.protocol.get("task") in TASKS:
+        return text
+    return f"<details><summary>{result.name}</summary>\n\n{text}\n\n</details>"
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -241,7 +257,7 @@ def _eval_results(data: Sequence[DataFacts], results: Sequence[Result]) -> Itera
     cohort = data[-1].cohort if data else "unknown"
     for result in results:
         for row in result.rows:
-            if row.role == "ours" and row.value == row.value:
+            if in_header(result, row):
                 yield EvalResult(
                     task_type="feature-extraction",
                     task_name=row.what,

@@ -10,7 +10,16 @@ from typing import Any
 
 from pydantic import Field
 
-from hdt_fm.report.card import RESULTS_END, RESULTS_START, CardFacts, DataFacts, evaluation, refuse_unready, render
+from hdt_fm.report.card import (
+    RESULTS_END,
+    RESULTS_START,
+    CardFacts,
+    DataFacts,
+    evaluation,
+    in_header,
+    refuse_unready,
+    render,
+)
 from hdt_fm.schema.errors import HdtError, PublishError
 from hdt_fm.schema.manifest import (
     CONFIG_NAME,
@@ -169,16 +178,12 @@ def _card_problems(card: str, wanted: str, results: Sequence[Result]) -> Iterato
         yield f"{CARD_NAME} has lost the marks around its tables"
     elif card[start : end + len(RESULTS_END)] != evaluation(results):
         yield f"a number in the tables of {CARD_NAME} differs from {RESULT_NAME}"
-    if _metric_values(card) != sorted(row.value for one in results for row in one.rows if _counts(row)):
+    if _metric_values(card) != sorted(row.value for one in results for row in one.rows if in_header(one, row)):
         yield f"a number in the header of {CARD_NAME} differs from {RESULT_NAME}"
     if card != wanted:
         lines = zip(card.splitlines(), wanted.splitlines(), strict=False)
         place = next((k for k, (a, b) in enumerate(lines, start=1) if a != b), len(card.splitlines()))
         yield f"{CARD_NAME} is not what the records give; it first differs in line {place}"
-
-
-def _counts(row: Any) -> bool:
-    return row.role == "ours" and math.isfinite(row.value)
 
 
 def _metric_values(card: str) -> list[float]:

@@ -13,6 +13,7 @@ from hdt_fm.report.card import (
     energy,
     evaluation,
     flat,
+    in_header,
     refuse_unready,
     render,
     slug,
@@ -48,6 +49,17 @@ def test_the_header_is_read_back_by_the_hubs_library(card: str, tmp_path: Path) 
         ("stress", "auroc", 0.7211111),
     ]
     assert {one.dataset_name for one in header.eval_results} == {"stress study"}
+
+
+def test_the_header_has_what_a_result_leads_with_and_further_tables_are_folded(result: Result) -> None:
+    task = result.model_copy(update={"protocol": {"task": "classification", "headline": result.rows[0].model}})
+    also = result.model_copy(update={"name": "few shot", "protocol": {"task": "few_shot"}})
+    named = [row for row in task.rows if in_header(task, row)]
+    assert {row.model for row in named} == {result.rows[0].model}
+    assert len(named) < len([row for row in also.rows if in_header(also, row)])
+    text = evaluation((task, also))
+    assert text.count("<details>") == text.count("</details>") == 1
+    assert text.index(markdown(task).strip()) < text.index("<details><summary>few shot</summary>")
 
 
 def test_the_card_holds_the_table_and_the_facts(card: str, result: Result) -> None:
