@@ -69,7 +69,12 @@ def restore_interrupted_swap(folder: Path) -> None:
 def check_files(folder: Path) -> None:
     """Refuse a folder without one of its files; a pickle in place of the weights is named as such."""
     if not folder.is_dir():
-        raise CheckpointError("There is no checkpoint folder here", where=str(folder), expected=", ".join(FILES))
+        raise CheckpointError(
+            "There is no checkpoint folder here",
+            where=str(folder),
+            expected=", ".join(FILES),
+            fix="run the verb that makes it (`pretrain`; `finetune` for explain), or name another: checkpoint=FOLDER",
+        )
     missing = [name for name in FILES if not (folder / name).is_file()]
     if not missing:
         return
