@@ -1,6 +1,6 @@
 """What choices of pretraining are worth: start, objective, modality dropout, negatives, and further cohorts.
 
-python scripts/reproduce_ablations.py [--quick] [--json FILE] [--only WORD ...] [overrides]
+python scripts/reproduce_ablations.py [--quick] [--json FILE] [--only WORD] [overrides]
 
 On SP-SW-HAR, or with experiment=stress_predict there. An encoder is pretrained for every variant and fold, and kept:
 started again, the script goes on. A change of the windows themselves makes a table of its own: `--only base
@@ -9,6 +9,7 @@ name=stress_30s preparation.window_s=30 preparation.hop_s=15`.
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,12 +108,7 @@ VARIANTS = {
 
 def main() -> None:
     """Pretrain the base and every variant in the same folds, and print one table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="six people, a few steps; numbers mean nothing")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as a flat list")
-    parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="only variants whose name holds one")
-    parser.add_argument("overrides", nargs="*", help="settings as for hdt-fm, e.g. training.steps=500")
-    options = parser.parse_intermixed_args()
+    options = read_options()
     chosen = [one.removeprefix("experiment=") for one in options.overrides if one.startswith("experiment=")]
     experiment = chosen[-1] if chosen else EXPERIMENT
     quick = [*QUICK, "name=ablation_quick", "protocol.folds=2"] if options.quick else []
@@ -123,7 +119,9 @@ def main() -> None:
     folder, seed = open_shards(config), int(config.value("seed"))
     folds, people = folds_of(config, folder, seed)
     variants = {
-        name: variant for name, variant in VARIANTS[experiment].items() if any(word in name for word in options.only)
+        name: variant
+        for name, variant in VARIANTS[experiment].items()
+        if any(word in name for word in options.only or [""])
     }
     home = Path(config.value("root")) / "ablation" / f"seed_{seed}"
     tables = {
@@ -151,6 +149,17 @@ def main() -> None:
     print(markdown(result))
     if options.json:
         options.json.write_text(json.dumps(flat_rows([result]), indent=1) + "\n")
+
+
+def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line; overrides may stand before and after options."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="six people, a few steps; numbers mean nothing")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as a flat list")
+    # Once a word: an option of several words would swallow the overrides that follow it.
+    parser.add_argument("--only", action="append", metavar="WORD", help="variants whose name holds it; may be repeated")
+    parser.add_argument("overrides", nargs="*", help="settings as for hdt-fm, e.g. training.steps=500")
+    return parser.parse_intermixed_args(arguments)
 
 
 def shard(overrides: list[str]) -> None:

@@ -228,13 +228,6 @@ def start_over(config: Config, model: Model, cohorts: Cohorts) -> Callable[[], N
     return lambda: model.start(*cohorts.typical(START_WINDOWS, seed))
 
 
-def train_encoder(
-    config: Config, folder: ShardFolder, people: People, run_dir: Path, *, progress: Report, say: Any
-) -> tuple[Model, PretrainOutcome]:
-    """`train_over` some people of one cohort."""
-    return train_over(config, Cohorts.one(folder, people), run_dir, progress=progress, say=say)
-
-
 def train_over(
     config: Config, cohorts: Cohorts, run_dir: Path, *, progress: Report, say: Any
 ) -> tuple[Model, PretrainOutcome]:
