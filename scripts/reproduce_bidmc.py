@@ -10,5 +10,10 @@ if __name__ == "__main__":
         "bidmc",
         "Frozen bedside encoders on BIDMC: respiratory rate and heart rate from PPG, retrieval, baselines.",
         # The same encoders once more: heart rate, beside the strongest rhythm among pulses.
-        further=["protocol.label=heart_rate", "protocol.estimate.low_hz=0.7", "protocol.estimate.high_hz=3.0"],
+        further=[
+            "protocol.label=heart_rate",
+            "protocol.estimate.low_hz=0.7",
+            "protocol.estimate.high_hz=3.0",
+            "protocol.estimate.rhythm=pulse",
+        ],
     )

@@ -14,6 +14,7 @@ from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.manifest import ModelConfig
 from hdt_fm.schema.protocols import Embeddings
+from hdt_fm.schema.rhythm import RhythmFound
 
 
 class Model(nn.Module):
@@ -63,6 +64,17 @@ class Model(nn.Module):
     def embed(self, batch: Batch) -> Embeddings:
         """Per-modality embeddings of a batch; zeros where a modality is absent."""
         return self.encoder(batch)
+
+    def find_rhythm(self, batch: Batch, modality: str, rhythm: str) -> RhythmFound:
+        """What each window of a batch says of a rhythm that the config named (breath, pulse): no label, no probe.
+
+        `find_rhythm(batch, "ppg", "breath").per_minute()` is the rate, NaN where the modality is absent.
+
+        Raises:
+            UnknownNameError: If the model looks for no such rhythm in the modality.
+            ShapeError: If the batch has not the modality.
+        """
+        return self.encoder.find_rhythm(batch, modality, rhythm)  # type: ignore[operator]
 
     def project(self, embeddings: Embeddings) -> Embeddings:
         """Embeddings into the shared space, unit length; zeros where a modality is absent."""

@@ -15,6 +15,7 @@ from hdt_fm.cli.cohorts import NOBODY, Cohorts
 from hdt_fm.cli.compose import Config
 from hdt_fm.cli.held_out import held_out_fold, people_of_checkpoint, pseudonyms, refuse_known_cohort
 from hdt_fm.cli.own_encoders import own_encoders
+from hdt_fm.cli.rates import check_estimate, rates
 from hdt_fm.cli.run import Run, peak_memory_gb, write_text
 from hdt_fm.cli.scratch import scratch_scores
 from hdt_fm.cli.settings import ProtocolSettings, TrainingSettings
@@ -41,7 +42,6 @@ from hdt_fm.evaluation.classification import classification
 from hdt_fm.evaluation.contest import OURS, contest
 from hdt_fm.evaluation.folds import Fold, grouped_folds, leave_one_group_out, stated_fold
 from hdt_fm.evaluation.fused import Fuse
-from hdt_fm.evaluation.hand_features import spectral_peak_rate
 from hdt_fm.evaluation.multiview import multiview_cca
 from hdt_fm.evaluation.regression import regression
 from hdt_fm.evaluation.retrieval import LINEAR, Part, retrieval_over
@@ -82,6 +82,7 @@ def run(run: Run) -> RunRecord:
     check_label(protocol, folder.header.labels, folder.labels)
     refuse_given_label(protocol.label, folder, asked_covariates(config))
     check_also(protocol, folder, with_static=_reads_static(config))
+    check_estimate(config, protocol)
     gather = {"held_out": _held_out, "per_fold": _per_fold, "unseen": _unseen}[protocol.people]
     evidence = gather(run, folder, protocol)
     table = evidence.tables[0]
@@ -121,6 +122,7 @@ def plan(config: Config) -> dict[str, Any]:
     check_label(protocol, folder.header.labels, folder.labels)
     refuse_given_label(protocol.label, folder, asked_covariates(config))
     check_also(protocol, folder, with_static=_reads_static(config))
+    check_estimate(config, protocol)
     known = ~np.isnan(folder.labels[protocol.label])
     everyone = People(np.arange(len(folder.manifest.subjects)), NOBODY, NOBODY)
     tried = trial(config, Cohorts.one(folder, everyone))
@@ -305,7 +307,9 @@ def _task(
     }
     if protocol.kind == "classification":
         return classification(**shared)
-    estimates = {"spectral peak": _estimate(folder, tables[0], protocol)} if protocol.estimate else {}
+    estimates = (
+        rates(protocol.estimate, folder, tables[0], evidence.folds, evidence.models) if protocol.estimate else []
+    )
     return regression(**shared, estimates=estimates)
 
 
@@ -377,25 +381,6 @@ def _only(table: EmbeddingTable, modalities: tuple[str, ...] | None) -> Embeddin
         present=table.present[:, k],
         fused=None,
     )
-
-
-def _estimate(folder: ShardFolder, table: EmbeddingTable, protocol: ProtocolSettings) -> NDArray[np.float64]:
-    """Rate per minute of the strongest rhythm of a modality, in the table's order."""
-    band = protocol.estimate
-    assert band is not None
-    place = {int(window): row for row, window in enumerate(folder.window_ids)}
-    found = np.full(len(table), np.nan)
-    rows = np.array([place[int(window)] for window in table.window_id])
-    for start in range(0, len(rows), 512):
-        batch = folder.gather(rows[start : start + 512])
-        signal = batch.signals.get(band.modality)
-        if signal is None:
-            continue
-        rate = spectral_peak_rate(
-            signal.values.numpy()[:, 0], signal.observed.numpy(), signal.sampling_rate_hz, band.low_hz, band.high_hz
-        )
-        found[start : start + 512] = np.where(batch.column(band.modality).numpy(), rate, np.nan)
-    return found
 
 
 def _linear(table: EmbeddingTable, courses: Mapping[str, NDArray[np.float64]], fold: Fold) -> EmbeddingTable:

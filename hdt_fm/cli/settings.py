@@ -85,11 +85,13 @@ class EmbedSettings(Plain):
 
 
 class Estimate(Plain):
-    """A closed-form estimate beside the models: the strongest rhythm of a modality in a band."""
+    """Rates that nothing is fitted for, beside the models: the strongest line of a modality's spectrum in a band, and
+    what the encoder says of the rhythm of that name, if it looks for one."""
 
     modality: str
     low_hz: float = Field(gt=0)
     high_hz: float = Field(gt=0)
+    rhythm: str | None = None
 
 
 Also = Literal["missing_modalities", "own_baseline", "few_shot", "zero_shot", "personalisation", "subgroups"]

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from hdt_fm.layers.readout import Pooled, start_readouts
 from hdt_fm.schema.batch import Batch, Signal
-from hdt_fm.schema.errors import ConfigError, ShapeError
+from hdt_fm.schema.errors import ConfigError, ShapeError, unknown_name
 from hdt_fm.schema.manifest import Part
 from hdt_fm.schema.modalities import STATIC, own_or_of_kind
 from hdt_fm.schema.modalities import modality as look_up_modality
-from hdt_fm.schema.protocols import Calibrated, Embeddings, LinearReadout, Taught
+from hdt_fm.schema.protocols import Calibrated, Embeddings, FindsRhythms, LinearReadout, Taught
 from hdt_fm.schema.registry import build
+from hdt_fm.schema.rhythm import RhythmFound
 from hdt_fm.schema.shard import ModalityColumn
 
 # Windows that are pooled at a time; it bounds memory and changes nothing.
@@ -103,6 +104,29 @@ class ModalityEncoders(nn.Module):
                 present[:, column] = batch.column(name)
         rows = [self._encode(name, batch.signals.get(name), present[:, k]) for k, name in enumerate(self.modalities)]
         return Embeddings(values=torch.stack(rows, dim=1), present=present)
+
+    @torch.no_grad()
+    def find_rhythm(self, batch: Batch, name: str, rhythm: str) -> RhythmFound:
+        """What each window says of a rhythm of one modality, read off directly; NaN where the modality is absent.
+
+        Raises:
+            UnknownNameError: If the model has no such modality, or looks for no such rhythm in it.
+            ShapeError: If the batch has not this modality.
+        """
+        if name not in self.encoders:
+            raise unknown_name("modality", name, self.modalities, where="find_rhythm")
+        encoder = self.encoders[name]
+        if not isinstance(encoder, FindsRhythms):
+            raise unknown_name("rhythm", rhythm, (), where=f"{name}: {type(encoder).__name__} looks for none")
+        if name not in batch.signals:
+            raise ShapeError(
+                f"The batch has no {name}", expected=name, got=", ".join(batch.modalities), where="find_rhythm"
+            )
+        signal, here = batch.signals[name], batch.column(name)
+        found = encoder.find_rhythm(rhythm, signal.values[here], signal.observed[here], signal.sampling_rate_hz)
+        log_share = found.log_share.new_full((len(batch), len(found.hz)), torch.nan)
+        log_share[here] = found.log_share
+        return RhythmFound(found.hz, log_share)
 
     def calibrate(self, *batches: Batch) -> None:
         """Show each encoder that asks for it the windows that hold its modality.

@@ -17,8 +17,9 @@ from hdt_fm.layers.rotary import rotary_angles
 from hdt_fm.layers.slots import slot_means, slot_shares
 from hdt_fm.layers.spectra import PatchSpectra
 from hdt_fm.schema.batch import Signal
-from hdt_fm.schema.errors import ConfigError
+from hdt_fm.schema.errors import ConfigError, unknown_name
 from hdt_fm.schema.registry import check_arguments
+from hdt_fm.schema.rhythm import RhythmFound
 
 
 class PatchTransformer(nn.Module):
@@ -130,6 +131,25 @@ class PatchTransformer(nn.Module):
         found = [rhythm(waveform, observed, sampling_rate_hz) for rhythm in self.rhythms.values()]
         # Places come last: they are `direct`.
         return [*pooled, *(weight for weight, _ in found), *(place for _, place in found)]
+
+    @torch.no_grad()
+    def find_rhythm(
+        self,
+        name: str,
+        values: Float[Tensor, "batch channel time"],
+        observed: Bool[Tensor, "batch time"],
+        sampling_rate_hz: float,
+    ) -> RhythmFound:
+        """What each window says of one of the `rhythms`, read off directly: no label, no probe.
+
+        Raises:
+            UnknownNameError: If no rhythm has the name.
+        """
+        rhythm = dict(zip(self.rhythms, self._looked_for(), strict=True)).get(name)
+        if rhythm is None:
+            raise unknown_name("rhythm", name, sorted(self.rhythms), where="patch_transformer.rhythms")
+        waveform, _ = self.input_scale(values, observed)
+        return RhythmFound(rhythm.hz, rhythm.log_share(waveform, observed, sampling_rate_hz))
 
     @property
     def teachers(self) -> frozenset[str]:

@@ -105,4 +105,4 @@ def given_contenders(by_role: Mapping[Role, Mapping[str, np.ndarray]], target: T
 def unaided(given: Sequence[Contender], view: PersonalView) -> list[Contender]:
     """Scores made elsewhere know nothing of the person, and say so in a table where others do."""
     columns: dict[str, Scalar] = {"own_data": "nothing", "transductive": False} if view.columns else {}
-    return [Contender(one.model, one.role, one.scores, columns) for one in given]
+    return [Contender(one.model, one.role, one.scores, {**one.columns, **columns}) for one in given]

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Num
+from jaxtyping import Bool, Float, Num
 
 from hdt_fm.evaluation.standardise import (
-    Features,
     after_own_start,
     minus_own_start,
     recent_mean,
@@ -51,7 +50,7 @@ class PersonalView:
             return {}
         return {"own_data": self.knowledge, "transductive": self.knowledge == "own session"}
 
-    def features(self, features: Num[np.ndarray, "row feature"]) -> Features:
+    def features(self, features: Num[np.ndarray, "row _"]) -> Float[np.ndarray, "row _"]:
         """The features as this kind of knowledge allows."""
         if self.knowledge == "recent":
             recent = recent_mean(features, self.table.subject, self.table.time_s, minutes=RECENT_MINUTES)

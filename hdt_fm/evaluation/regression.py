@@ -1,6 +1,7 @@
 """A value of each window (a rate, a level) from frozen embeddings, people held out, beside its baselines."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -22,8 +23,9 @@ from hdt_fm.evaluation.baselines import (
 from hdt_fm.evaluation.contenders import Contender, Metric, Role, directions, scored_rows
 from hdt_fm.evaluation.folds import Fold
 from hdt_fm.evaluation.fused import Fuse, by_fold, fused_features, with_mean
-from hdt_fm.evaluation.personal import PersonalView, personal_views
+from hdt_fm.evaluation.personal import Knowledge, PersonalView, personal_views
 from hdt_fm.evaluation.probes import FEW, Fit, boosted_value, constant, out_of_fold, ridge
+from hdt_fm.evaluation.rates import Estimate
 from hdt_fm.evaluation.record import protocol_record
 from hdt_fm.evaluation.standardise import embedding_features, side_by_side
 from hdt_fm.evaluation.targets import Target, label_target, rows_in_play
@@ -55,10 +57,9 @@ def regression(
     folds: Sequence[Fold],
     extra_tables: Mapping[str, EmbeddingTable | Sequence[EmbeddingTable]],
     predictions: Mapping[str, np.ndarray],
-    estimates: Mapping[str, np.ndarray] | None = None,
+    estimates: Sequence[Estimate] = (),
     fold_tables: Sequence[EmbeddingTable] | None = None,
     fuse: Sequence[Fuse] | None = None,
-    ours: Mapping[str, np.ndarray] | None = None,
     pretraining: Pretraining | None = None,
     personal: Sequence[str] = ("nothing",),
     seed: int = 0,
@@ -68,8 +69,9 @@ def regression(
 
     Args:
         predictions: Out-of-fold values in the label's unit, (row,); must hold `trained from scratch`.
-        estimates: Closed-form estimates such as a spectral peak, (row,); NaN where one has no answer. There
-            the median of the training people stands in, and the share of such windows is in the row.
+        estimates: Rates that are read and not fitted, such as a spectral peak. Where one has no answer the median
+            of the training people stands in, and the share of such windows is in the row. Those that know more of
+            the person than the window stand in the table of what they know, if it is asked for.
 
     Returns:
         Rows for MAE and RMSE, each the mean over people of a person's own error.
@@ -81,8 +83,8 @@ def regression(
     check_inputs(table, hand[0], extra_tables, fold_tables, folds)
     target = label_target(table, label, folds)
     checks = audit(table, folds, features=[hand[0]], pretraining=pretraining)
-    given = given_contenders({"baseline": predictions, "ours": ours or {}}, target, 1)
-    closed = [_closed_form(name, values, target, table, folds) for name, values in (estimates or {}).items()]
+    given = given_contenders({"baseline": predictions}, target, 1)
+    closed = [(one.knowledge, _not_fitted(one, target, table, folds)) for one in estimates]
     views = personal_views(table, personal)
     for view in views:
         rows_in_play(target, view)
@@ -92,7 +94,7 @@ def regression(
         rows += scored_rows(
             view,
             target,
-            [*fitted, *unaided(given, view), *closed],
+            [*fitted, *unaided(given, view), *_read_under(view, closed)],
             partial(value_metrics, unit=target.unit),
             headline=HEADLINE,
             pretraining=checks["pretraining"],
@@ -153,22 +155,27 @@ def _fitted(
     return contenders
 
 
-def _closed_form(
-    name: str, values: np.ndarray, target: Target, table: EmbeddingTable, folds: Sequence[Fold]
-) -> Contender:
-    """An estimate that is not fitted, with the training median where it has no answer."""
-    if np.shape(values) != (len(table),):
+def _not_fitted(one: Estimate, target: Target, table: EmbeddingTable, folds: Sequence[Fold]) -> Contender:
+    """An estimate with the training median where it has no answer."""
+    if one.values.shape != (len(table),):
         raise ShapeError(
-            f"Estimates of {name!r} do not fit the table",
+            f"Estimates of {one.model!r} do not fit the table",
             expected=f"({len(table)},)",
-            got=str(np.shape(values)),
+            got=str(one.values.shape),
             fix="estimate every window of the embedding table, in its order",
         )
-    answers = np.asarray(values, dtype=np.float64)[:, None]
+    answers = np.asarray(one.values, dtype=np.float64)[:, None]
     fallback = out_of_fold(constant(np.median), [answers], target.values, table.group, folds, outputs=1)
     missing = float((~np.isfinite(answers[target.scored])).mean())
     filled = np.where(np.isfinite(answers), answers, fallback)
-    return Contender(name, "baseline", filled, {"share_without_answer": missing})
+    return Contender(one.model, one.role, filled, {"share_without_answer": missing})
+
+
+def _read_under(view: PersonalView, closed: Sequence[tuple[Knowledge, Contender]]) -> list[Contender]:
+    """Estimates that know as much as the view allows, or less; those that know less say so."""
+    found = unaided([one for knowledge, one in closed if knowledge == "nothing"], view)
+    more = [one for knowledge, one in closed if knowledge == view.knowledge != "nothing"]
+    return [*found, *(replace(one, columns={**one.columns, **view.columns}) for one in more)]
 
 
 def value_metrics(truth: Float[np.ndarray, " row"], person: Int[np.ndarray, " row"], *, unit: str) -> list[Metric]:

@@ -110,6 +110,12 @@ class Rhythm(nn.Module):
         log = torch.log(shares * self.lines + SHARE_FLOOR * self.lines)
         return rearrange(self.evidence(log[:, None]), "batch 1 line -> batch line") + self.common + self.peak * log
 
+    def log_share(
+        self, waveform: Float[Tensor, "batch channel time"], observed: Bool[Tensor, "batch time"], rate_hz: float
+    ) -> Float[Tensor, "batch line"]:
+        """Log share of each rate; equal shares where nothing was observed or nothing moved."""
+        return torch.log_softmax(self.scores(self.shares(waveform, observed, rate_hz)), dim=-1)
+
     def forward(
         self, waveform: Float[Tensor, "batch channel time"], observed: Bool[Tensor, "batch time"], rate_hz: float
     ) -> tuple[Float[Tensor, "batch line"], Float[Tensor, "batch moment"]]:

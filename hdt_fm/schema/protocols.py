@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.recording import Visit
+from hdt_fm.schema.rhythm import RhythmFound
 from hdt_fm.schema.shard import ModalityColumn
 
 
@@ -109,6 +110,19 @@ class Taught(Protocol):
         ...
 
 
+@runtime_checkable
+class FindsRhythms(Protocol):
+    """An encoder that can say what windows hold of a rhythm that it looks for, by the name that its config gave it."""
+
+    def find_rhythm(
+        self,
+        name: str,
+        values: Float[Tensor, "batch channel time"],
+        observed: Bool[Tensor, "batch time"],
+        sampling_rate_hz: float,
+    ) -> RhythmFound: ...
+
+
 @dataclass(frozen=True)
 class Embeddings:
     """Per-modality vectors of a batch; rows of absent modalities are zeros."""
@@ -144,6 +158,8 @@ class Encoded:
             both, so where `seen` is observed the values agree; `seen` is `whole` where nothing is hidden.
         others: For each modality what the fusion makes of the others of its window, in the shared space; None where
             the loss does not ask for it (`ReadsOthers`).
+        spread: These are one process's rows of a batch that all processes have together, and the loss is to ask the
+            others for theirs (`Spreads`).
     """
 
     embeddings: Embeddings
@@ -151,6 +167,7 @@ class Encoded:
     seen: Batch
     whole: Batch
     others: Embeddings | None = None
+    spread: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,6 +186,18 @@ class Objective(Protocol):
     by zero."""
 
     def __call__(self, encoded: Encoded) -> LossReport: ...
+
+
+@runtime_checkable
+class Spreads(Protocol):
+    """An `Objective` that can be given one process's rows (`Encoded.spread`) and compute its part of the whole loss.
+
+    Where `spreads` is False it is given the rows of all processes. MUST report the loss, parts and counts of the whole
+    batch on every process; the gradient of rows times the number of processes, since their mean is taken; and the
+    whole gradient of its own parameters.
+    """
+
+    spreads: bool
 
 
 @runtime_checkable

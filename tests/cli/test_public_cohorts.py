@@ -51,13 +51,35 @@ def test_ppg_dalia_from_files_to_heart_rate(public: ModuleType, tmp_path: Path) 
     assert main(["pretrain", *chosen]) == EXIT_OK
     assert main(["evaluate", *chosen, "protocol.people=held_out"]) == EXIT_OK
     rows = json.loads((root / "evaluate" / "rows.json").read_text())
-    found = {row["model"]: row["value"] for row in rows if row["metric"] == "mae"}
-    assert {"dummy (mean)", "spectral peak", "trained from scratch", "encoder + ridge"} <= set(found)
+    alone = [row for row in rows if row["metric"] == "mae" and "last 5 min" not in row["what"]]
+    found = {row["model"]: row["value"] for row in alone}
+    own = "encoder's own rhythm, no label"
+    assert {"dummy (mean)", "spectral peak", own, "trained from scratch", "encoder + ridge"} <= set(found)
+    assert not any("followed" in model for model in found)
+    after = {row["model"]: row["value"] for row in rows if row["metric"] == "mae" and row not in alone}
+    assert {own, f"{own}, followed", "spectral peak, followed", f"random {own}, followed"} <= set(after)
     # The fabricated pulse is 75 a minute all the time, and so is its closed-form estimate; the labels are others.
     tested = set(json.loads((root / "pretrain" / "people.json").read_text())["test"])
     rows_of = [row for row, person in enumerate(folder.manifest.subjects) if person.subject in tested]
     rates = folder.labels["heart_rate"][np.isin(folder.subject_rows, rows_of)]
-    assert found["spectral peak"] == pytest.approx(np.abs(75 - rates).mean(), abs=0.2)
+    for told in (found["spectral peak"], found[own], after["spectral peak, followed"], after[f"{own}, followed"]):
+        assert told == pytest.approx(np.abs(75 - rates).mean(), abs=0.3)
+
+
+@pytest.mark.parametrize(("rhythm", "hint"), [("puls", "did you mean 'pulse'"), ("snore", "one of: pulse")])
+def test_a_rhythm_that_the_encoder_does_not_look_for_is_refused_before_training(
+    public: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], rhythm: str, hint: str
+) -> None:
+    for number in range(1, 5):
+        public.ppg_dalia(tmp_path / "files", number)
+    root = tmp_path / "run"
+    sharded("ppg_dalia", tmp_path / "files", root)
+    chosen = ["experiment=ppg_dalia", f"source={tmp_path / 'files'}", f"root={root}", *TINY]
+    assert main(["evaluate", *chosen, f"protocol.estimate.rhythm={rhythm}"]) != EXIT_OK
+    said = capsys.readouterr().err
+    assert f"Unknown rhythm {rhythm!r}" in said
+    assert hint in said
+    assert not (root / "evaluate" / "folds").exists()
 
 
 def test_wesad_windows_lie_in_one_condition(public: ModuleType, tmp_path: Path) -> None:

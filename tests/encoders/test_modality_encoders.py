@@ -260,3 +260,25 @@ def test_settings_of_a_kind_serve_its_placed_names():
         "acc_pocket": 0.5,
         "acc_chest": 0.25,
     }
+
+
+def test_a_rhythm_is_found_where_its_modality_is_and_refused_where_nobody_looks():
+    pulse = {"span_s": 5.0, "low_hz": 0.7, "high_hz": 3.0, "peak": 4.0}
+    present = torch.tensor([[1, 1], [0, 1], [1, 0]], dtype=torch.bool)
+    model, batch = (
+        model_of(("ppg", "acc"), per={"ppg": {"rhythms": {"pulse": pulse}}}),
+        batch_of(("ppg", "acc"), present),
+    )
+    rate = model.find_rhythm(batch, "ppg", "pulse").per_minute()
+    assert rate.isnan().tolist() == [False, True, False]
+    alone = model.find_rhythm(batch.select(torch.tensor([2])), "ppg", "pulse").per_minute()
+    torch.testing.assert_close(alone[0], rate[2])
+    with pytest.raises(UnknownNameError, match="Unknown rhythm 'pulse'"):
+        model.find_rhythm(batch, "acc", "pulse")
+    with pytest.raises(UnknownNameError, match="Unknown modality 'eda'"):
+        model.find_rhythm(batch, "eda", "pulse")
+    with pytest.raises(ShapeError, match="no ppg"):
+        model.find_rhythm(batch.over(("acc",)), "ppg", "pulse")
+    resnet = Part(name="resnet", args={"width": 16})
+    with pytest.raises(UnknownNameError, match="none is known"):
+        model_of(("ppg", "acc"), encoder=resnet).find_rhythm(batch, "ppg", "pulse")

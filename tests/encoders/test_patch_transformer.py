@@ -6,7 +6,7 @@ import torch
 from hdt_fm.encoders.patch_transformer import PatchTransformer
 from hdt_fm.layers.rhythm import MOMENTS
 from hdt_fm.schema.batch import Signal
-from hdt_fm.schema.errors import ConfigError
+from hdt_fm.schema.errors import ConfigError, UnknownNameError
 from hdt_fm.schema.protocols import LinearReadout, Taught
 
 
@@ -119,6 +119,15 @@ def test_a_rhythm_ends_what_is_pooled_and_its_place_is_direct():
     # It stands beside the slow spectrum, and after it.
     both = rhythmic(slow_s=32.0, slow_points=16).pooled(signal.values, signal.observed, 8.0)
     assert [block.shape[1] for block in both[-3:]] == [9, encoder.rhythms["breath"].lines, MOMENTS]
+
+
+def test_a_rhythm_is_told_by_its_name():
+    encoder, signal = rhythmic({"breath": BREATH | {"peak": 4.0}}), breaths(5)
+    found = encoder.find_rhythm("breath", signal.values, signal.observed, 8.0)
+    torch.testing.assert_close(found.log_share.exp().sum(-1), torch.ones(5))
+    torch.testing.assert_close(found.per_minute(), 60 * torch.linspace(0.12, 0.5, 5), atol=0.5, rtol=0)
+    with pytest.raises(UnknownNameError, match="did you mean 'breath'"):
+        encoder.find_rhythm("breth", signal.values, signal.observed, 8.0)
 
 
 def test_places_of_several_rhythms_end_the_embedding_as_they_are():

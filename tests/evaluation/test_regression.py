@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hdt_fm.evaluation.folds import grouped_folds
+from hdt_fm.evaluation.rates import Estimate
 from hdt_fm.evaluation.regression import HEADLINE, REQUIRED, regression
 from hdt_fm.schema.errors import ShapeError
 
@@ -69,10 +70,14 @@ def test_a_closed_form_estimate_stands_beside_with_its_gaps_stated(make_table):
     rate = table.labels["rate"].astype(float)
     estimate = rate + 0.5
     estimate[::2] = np.nan
-    row = run(table, make_table, estimates={"spectral peak": estimate}).find("spectral peak", "mae")
+    row = run(table, make_table, estimates=[Estimate("spectral peak", "baseline", estimate)]).find(
+        "spectral peak", "mae"
+    )
     assert row.role == "baseline"
     assert row.columns["share_without_answer"] == pytest.approx(0.5)
-    exact = run(table, make_table, estimates={"spectral peak": rate + 0.5}).find("spectral peak", "mae")
+    exact = run(table, make_table, estimates=[Estimate("spectral peak", "baseline", rate + 0.5)]).find(
+        "spectral peak", "mae"
+    )
     assert exact.value == pytest.approx(0.5, abs=1e-6)
     assert exact.columns["share_without_answer"] == 0
 
@@ -86,4 +91,4 @@ def test_owed_baselines_are_all_there(make_table):
 
 def test_estimates_of_other_windows_are_refused(make_table):
     with pytest.raises(ShapeError, match="'spectral peak' do not fit"):
-        run(make_table(), make_table, estimates={"spectral peak": np.zeros(3)})
+        run(make_table(), make_table, estimates=[Estimate("spectral peak", "baseline", np.zeros(3))])

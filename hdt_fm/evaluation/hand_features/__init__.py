@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from hdt_fm.evaluation.hand_features.basics import Array, Mask, spectral_peak_rate
+from hdt_fm.evaluation.hand_features.basics import Array, Mask, peak_frequency, spectral_peak_rate, spectral_power
 from hdt_fm.evaluation.hand_features.beats import FEATURES, cardiac_features
 from hdt_fm.evaluation.hand_features.course import course_features
 from hdt_fm.evaluation.hand_features.inertial import inertial_features
@@ -24,7 +24,14 @@ from hdt_fm.evaluation.hand_features.slow import (
 from hdt_fm.schema.errors import ShapeError
 from hdt_fm.schema.modalities import modality as look_up_modality
 
-__all__ = ["course_features", "feature_table", "hand_features", "spectral_peak_rate"]
+__all__ = [
+    "course_features",
+    "feature_table",
+    "hand_features",
+    "peak_frequency",
+    "spectral_peak_rate",
+    "spectral_power",
+]
 
 # A shorter window holds a step or two: no rhythm that is slower than its bands, but a shape of every axis.
 SHORT_S = 5.0

@@ -116,6 +116,15 @@ def spectral_peak_rate(
     Returns:
         Rates per minute (window,); NaN where under half the window was observed or nothing varies.
     """
+    frequencies, power = spectral_power(values, observed, sampling_rate_hz)
+    return peak_frequency(frequencies, power, low_hz, high_hz) * 60.0
+
+
+def spectral_power(values: NDArray[np.floating], observed: Mask, sampling_rate_hz: float) -> tuple[Array, Array]:
+    """Finely spaced frequencies (frequency,) in Hz, and power (window, frequency) added over channels.
+
+    Arguments as in `spectral_peak_rate`; NaN where under half the window was observed.
+    """
     layers = np.asarray(values, dtype=np.float64)
     layers = layers[:, None, :] if layers.ndim == 2 else layers
     observed = observed & np.isfinite(layers).all(axis=1)
@@ -123,8 +132,7 @@ def spectral_peak_rate(
     for channel in range(layers.shape[1]):
         frequencies, power = spectrum(layers[:, channel], observed, sampling_rate_hz, resolution_hz=0.005)
         total = power if channel == 0 else total + power
-    rate = peak_frequency(frequencies, total, low_hz, high_hz) * 60.0
-    return np.where(observed.mean(axis=1) >= MIN_OBSERVED_SHARE, rate, np.nan)
+    return frequencies, np.where(observed.mean(axis=1)[:, None] >= MIN_OBSERVED_SHARE, total, np.nan)
 
 
 def peak_frequency(frequencies: Array, power: Array, low_hz: float, high_hz: float) -> Array:
