@@ -24,6 +24,8 @@ class InfoNce(nn.Module):
         impl: Implementation of the op, "auto" by size.
     """
 
+    spreads = True
+
     def __init__(
         self,
         *,
@@ -62,6 +64,7 @@ class InfoNce(nn.Module):
             time_s=batch.time_s,
             exclude_within_s=self.exclude_within_s,
             of_person=batch.of_person,
+            spread=encoded.spread,
             impl=self.impl,
         )
         names = [f"{batch.modalities[i]}-{batch.modalities[j]}" for i, j in output.pairs]

@@ -27,6 +27,7 @@ class LeaveOneOut(nn.Module):
     Source: Thapa et al. 2024 (SleepFM).
     """
 
+    spreads = True
     # Of the class unless asked for, so that the settings of a run are what they were before there was this choice.
     reads_others = False
 
@@ -74,6 +75,7 @@ class LeaveOneOut(nn.Module):
             time_s=batch.time_s,
             exclude_within_s=self.exclude_within_s,
             of_person=batch.of_person,
+            spread=encoded.spread,
             impl=self.impl,
         )
         parts = dict(zip(batch.modalities, output.modality_loss.detach().unbind(), strict=True))

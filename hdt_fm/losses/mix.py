@@ -9,7 +9,7 @@ from torch import nn
 from hdt_fm.schema import registry
 from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.errors import ConfigError, unknown_name
-from hdt_fm.schema.protocols import Encoded, LossReport, ReadsOthers, Scaled, Shaped
+from hdt_fm.schema.protocols import Encoded, LossReport, ReadsOthers, Scaled, Shaped, Spreads
 from hdt_fm.schema.shard import ModalityColumn
 
 # Keys of a term that are not arguments of its loss.
@@ -50,6 +50,11 @@ class Mix(nn.Module):
     def reads_others(self) -> bool:
         """Whether a term asks what the others of a window say together."""
         return any(isinstance(term, ReadsOthers) and term.reads_others for term in self.terms.values())
+
+    @property
+    def spreads(self) -> bool:
+        """Whether every term can be given one process's rows."""
+        return all(isinstance(term, Spreads) and term.spreads for term in self.terms.values())
 
     def shape(self, columns: Sequence[ModalityColumn], width: int, seed: int) -> None:
         """Shape the terms that ask for it."""

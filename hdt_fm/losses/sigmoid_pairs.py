@@ -23,6 +23,8 @@ class SigmoidPairs(nn.Module):
     Source: Zhai et al. 2023 (SigLIP), scale 10 and bias -10 at the start.
     """
 
+    spreads = True
+
     def __init__(
         self,
         *,
@@ -60,6 +62,7 @@ class SigmoidPairs(nn.Module):
             time_s=batch.time_s,
             exclude_within_s=self.exclude_within_s,
             of_person=batch.of_person,
+            spread=encoded.spread,
         )
         names = [f"{batch.modalities[i]}-{batch.modalities[j]}" for i, j in output.pairs]
         parts = dict(zip(names, output.pair_loss.detach().unbind(), strict=True))

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from hdt_fm.ops.contrastive import contrastive_losses
+from hdt_fm.ops.contrastive import check_fit, contrastive_losses
 from hdt_fm.ops.contrastive.pairs import Exclusion, Pairs, exclusion_of
+from hdt_fm.ops.contrastive.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ def leave_one_out_loss(
     time_s: Float[Tensor, " batch"] | None = None,
     exclude_within_s: float | None = None,
     of_person: Sequence[int] = (),
+    products: str = "exact",
     impl: str = "auto",
+    spread: bool = False,
 ) -> LeaveOneOutOutput:
     """Cross-entropy of finding a row's modality from its others together among other rows, both ways, averaged.
 
@@ -49,7 +52,7 @@ def leave_one_out_loss(
         exclude_within_s: As for `contrastive_loss`.
         of_person: Modalities that are the same in all rows of a subject. Where one of them is looked for, or they are
             all that the others of a row consist of, no row of the subject is a negative.
-        impl: As for `contrastive_loss`.
+        products, impl, spread: As for `contrastive_loss`.
 
     Returns:
         The loss in nats, log(rows) at chance level, and what it rested on. With two modalities it is their
@@ -64,17 +67,22 @@ def leave_one_out_loss(
         here, so that the scale means the same whatever the number of others.
     """
     modalities = len(embeddings)
-    exclusions = _exclusions(present, of_person, subject, time_s, exclude_within_s)
+    check_fit(embeddings, present, None)
+    rows = Rows.of(len(present), present.device) if spread else None
+    everyone = present if rows is None else rows.gather(present)
+    if rows is not None:
+        subject, time_s = rows.gather_known(subject), rows.gather_known(time_s)
+    exclusions = _exclusions(everyone, of_person, subject, time_s, exclude_within_s)
     with torch.autocast(embeddings.device.type, enabled=False):
         exact = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
         here = present.T[..., None]
         exact = torch.where(here, exact, torch.zeros_like(exact))
         together = mean_of_others(exact, present) if others is None else others.to(exact.dtype)
-        rows = [(present[:, m] & (present.sum(1) > 1)).nonzero().squeeze(1) for m in range(modalities)]
         pairs = tuple((m, modalities + m) for m in range(modalities))
-        problem = Pairs(torch.cat((exact, together)), pairs, tuple(rows), exclusions)
-        loss, losses, counts = contrastive_losses(problem, logit_scale.to(exact.dtype).expand(modalities), impl)
-    return LeaveOneOutOutput(loss, losses, counts)
+        both = everyone.T & (everyone.sum(1) > 1)
+        problem = Pairs(torch.cat((exact, together)), pairs, both, exclusions, products=products, rows=rows)
+        loss, found, counts = contrastive_losses(problem, logit_scale, impl)
+    return LeaveOneOutOutput(loss, found.loss, counts)
 
 
 def _exclusions(

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from hdt_fm.ops.contrastive.pairs import Exclusion, all_pairs, exclusions_of
+from hdt_fm.ops.contrastive import check_fit, contrastive_losses
+from hdt_fm.ops.contrastive.pairs import Pairs, all_pairs, exclusions_of, rows_of_pairs
+from hdt_fm.ops.contrastive.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,10 @@ def sigmoid_pairs_loss(
     time_s: Float[Tensor, " batch"] | None = None,
     exclude_within_s: float | None = None,
     of_person: Sequence[int] = (),
+    weight: Float[Tensor, " batch"] | None = None,
+    products: str = "exact",
+    impl: str = "auto",
+    spread: bool = False,
 ) -> SigmoidOutput:
     """Sum over a row's answers of log(1 + exp(-y (scale cos + bias))), y = 1 for its partner and -1 for others.
 
@@ -48,48 +53,26 @@ def sigmoid_pairs_loss(
             None for off. The partner always is.
         of_person: Modalities that are the same in all rows of a subject: in their pairs no other row of the subject is
             asked about, whatever `exclude_within_s` says.
+        weight: Of each row; a question about two rows has the mean of their weights.
+        products, impl, spread: As for `contrastive_loss`.
 
     Returns:
         The loss and what it rested on: per pair the sum over all (row, row) answers, divided by rows.
 
     Raises:
-        ConfigError: If the exclusion lacks `subject` or `time_s`.
+        ShapeError, ConfigError, UnknownNameError: As `contrastive_loss`.
 
-    Numerics: float32 logits and sums for half-precision rows (also under autocast), float64 for float64.
+    Numerics: as `contrastive_loss`.
     Source: Zhai et al. 2023 (SigLIP), eq. 1 and algorithm 1.
     """
     pairs = all_pairs(len(embeddings))
+    check_fit(embeddings, present, weight)
+    rows = Rows.of(len(present), present.device) if spread else None
+    if rows is not None:
+        present = rows.gather(present)
+        subject, time_s, weight = (rows.gather_known(one) for one in (subject, time_s, weight))
     exclusions = exclusions_of(pairs, of_person, subject, time_s, exclude_within_s)
-    with torch.autocast(embeddings.device.type, enabled=False):
-        exact = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
-        scale, bias = logit_scale.to(exact.dtype), logit_bias.to(exact.dtype)
-        rows = [(present[:, i] & present[:, j]).nonzero().squeeze(1) for i, j in pairs]
-        counts = torch.tensor([len(index) for index in rows], dtype=torch.long, device=exact.device)
-        # An empty slice: 0 with a path to every input, whatever absent rows hold.
-        nothing = exact[:, :0].sum() + 0.0 * (scale + bias)
-        losses = [
-            one_pair(exact[i, index], exact[j, index], scale, bias, rule and rule.at(index))
-            if len(index) >= 2
-            else nothing
-            for (i, j), index, rule in zip(pairs, rows, exclusions, strict=True)
-        ]
-        pair_loss = torch.stack(losses) if losses else exact.new_zeros(0)
-        loss = (pair_loss.sum() + nothing) / max(1, int((counts >= 2).sum()))
-    return SigmoidOutput(loss=loss, pair_loss=pair_loss, pair_rows=counts, pairs=pairs)
-
-
-def one_pair(
-    query: Float[Tensor, "row dim"],
-    key: Float[Tensor, "row dim"],
-    scale: Float[Tensor, ""],
-    bias: Float[Tensor, ""],
-    exclusion: Exclusion | None,
-) -> Float[Tensor, ""]:
-    """All answers about the rows of one pair of modalities, summed and divided by rows."""
-    own = torch.eye(len(query), dtype=torch.bool, device=query.device)
-    logits = scale * (query @ key.T) + bias
-    wrong = torch.where(own, -logits, logits)
-    if exclusion is not None:
-        wrong = wrong.masked_fill(exclusion.block(0, len(query)) & ~own, -torch.inf)
-    # Not softplus, which drops log1p(exp(-x)) past x = 20. A question that is not asked costs exactly 0.
-    return torch.logaddexp(wrong, torch.zeros_like(wrong)).sum() / len(query)
+    both = rows_of_pairs(present, pairs)
+    problem = Pairs(embeddings, pairs, both, exclusions, weight, products=products, rows=rows)
+    loss, found, counts = contrastive_losses(problem, logit_scale, impl, bias=logit_bias)
+    return SigmoidOutput(loss, found.loss, counts, pairs)

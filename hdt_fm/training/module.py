@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from hdt_fm.checkpoint import Model
 from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.errors import ConfigError, HdtError
-from hdt_fm.schema.protocols import Embeddings, Encoded, LossReport, ReadsOthers, Shaped
+from hdt_fm.schema.protocols import Embeddings, Encoded, LossReport, ReadsOthers, Shaped, Spreads
 from hdt_fm.training.caching import encode_in_pieces
 from hdt_fm.training.distributed import gather
 from hdt_fm.training.optim import adamw_cosine
@@ -35,8 +35,9 @@ class Pretraining(LightningModule):
 
     Args:
         model: Trained in place.
-        loss: An `Objective` that is a module; its parameters are trained along. In training it sees the windows of
-            all processes; signals of the others only where it is `Shaped`, as a loss that reads signals MUST be.
+        loss: An `Objective` that is a module; its parameters are trained along. In training it is about the windows of
+            all processes: it sees them all, or asks for what it needs (`Spreads`); signals of the others it sees only
+            where it is `Shaped`, as a loss that reads signals MUST be.
         drop: Hides stretches and modalities of a batch from the encoders; pure in the place that it is called with,
             which is the step, or with several processes a number of its own for each step and process. The loss is
             told of the batch before and after.
@@ -191,6 +192,8 @@ class Pretraining(LightningModule):
         return isinstance(self.trainer.strategy, Sharded)
 
     def _of_all_processes(self, encoded: Encoded) -> Encoded:
+        if isinstance(self.loss, Spreads) and self.loss.spreads:
+            return replace(encoded, spread=True)
         columns = self.model.config.modalities if isinstance(self.loss, Shaped) else ()
         # A loss that draws must draw the same everywhere, so it gets the seed of a rank that no process has.
         seed_draws(step_seed(self.seed, self.global_step, self.trainer.world_size), self.device)

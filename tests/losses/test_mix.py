@@ -11,7 +11,7 @@ from hdt_fm.losses.near_in_time import NearInTime
 from hdt_fm.losses.sigmoid_pairs import SigmoidPairs
 from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.errors import ConfigError, UnknownNameError
-from hdt_fm.schema.protocols import Embeddings, Encoded
+from hdt_fm.schema.protocols import Embeddings, Encoded, Spreads
 
 
 def case(rows=12, modalities=3):
@@ -103,3 +103,10 @@ def test_bad_settings_of_near_in_time_and_leave_one_out_speak():
         NearInTime(negatives="other")
     with pytest.raises(UnknownNameError, match="did you mean 'chunked'"):
         LeaveOneOut(impl="chunks")
+
+
+def test_a_mix_spreads_where_all_of_its_terms_do():
+    """One term that must see all rows is reason enough to gather them."""
+    assert isinstance(Mix(terms={"info_nce": {}, "sigmoid_pairs": {}}), Spreads)
+    assert Mix(terms={"info_nce": {}, "sigmoid_pairs": {}, "leave_one_out": {}}).spreads
+    assert not Mix(terms={"info_nce": {}, "near_in_time": {}}).spreads

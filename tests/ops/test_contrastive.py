@@ -4,12 +4,13 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy, normalize
 
-from hdt_fm.ops.contrastive import IMPLEMENTATIONS, contrastive_loss
+from hdt_fm.ops.contrastive import IMPLEMENTATIONS, check_fit, contrastive_loss
 from hdt_fm.ops.contrastive import chunked as chunked_room
+from hdt_fm.ops.contrastive import tiles as tiles_room
 from hdt_fm.ops.contrastive.pairs import Exclusion, all_pairs
 from hdt_fm.schema.errors import ConfigError, ShapeError, UnknownNameError
 
@@ -208,45 +209,169 @@ def test_one_person_only_has_no_negative_and_no_gradient(impl):
     assert scale.grad == 0
 
 
-@settings(max_examples=120, deadline=None)
-@given(
-    seed=st.integers(0, 2**31),
-    modalities=st.integers(2, 4),
-    batch=st.integers(0, 70),
-    dim=st.integers(1, 9),
-    share=st.sampled_from([0.3, 0.6, 1.0]),
-    scale=st.sampled_from([0.5, 1.0, 14.3, 60.0, 100.0]),
-    within=st.sampled_from([None, 0.0, 120.0, math.inf]),
-    block_rows=st.sampled_from([1, 2, 7, 64]),
-)
-def test_chunked_is_the_reference(seed, modalities, batch, dim, share, scale, within, block_rows):
+def random_problem(seed, modalities, batch, dim, share, within, weighted):
+    """Rows with gaps, people and times; what is absent is NaN."""
     generator = torch.Generator().manual_seed(seed)
     z = normalize(torch.randn(modalities, batch, dim, generator=generator, dtype=torch.float64), dim=-1)
     present = torch.rand(batch, modalities, generator=generator) < share
     z = z.masked_fill(~present.T[..., None], torch.nan)
-    subject = torch.randint(0, 5, (batch,), generator=generator)
-    time_s = torch.randint(0, 10, (batch,), generator=generator).double() * 60 + 1.7e9
-    answers = []
-    patch = pytest.MonkeyPatch()
-    patch.setattr(chunked_room, "BLOCK_ROWS", block_rows)
-    try:
-        for impl in ("reference", "chunked"):
-            rows, scales = z.clone().requires_grad_(), scale_of(scale).requires_grad_()
-            out = contrastive_loss(
-                rows,
-                present,
-                logit_scale=scales,
-                subject=subject,
-                time_s=time_s,
-                exclude_within_s=within,
-                impl=impl,
-            )
-            out.loss.backward()
-            answers.append((out.loss.detach(), out.pair_loss.detach(), rows.grad, scales.grad))
-    finally:
-        patch.undo()
-    for expected, got in zip(*answers, strict=True):
-        torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-13)
+    about = {
+        "subject": torch.randint(0, 5, (batch,), generator=generator),
+        "time_s": torch.randint(0, 10, (batch,), generator=generator).double() * 60 + 1.7e9,
+        "exclude_within_s": within,
+    }
+    if weighted:
+        about["weight"] = torch.randint(0, 3, (batch,), generator=generator).double()
+    return z, present, about
+
+
+def answer(loss, z, scale, **settings_):
+    """Loss, losses of pairs, and both gradients."""
+    rows, scales = z.clone().requires_grad_(), scale.clone().requires_grad_()
+    out = loss(rows, logit_scale=scales, **settings_)
+    out.loss.backward()
+    return out.loss.detach(), out.pair_loss.detach(), rows.grad, scales.grad
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    def set_sizes(rows, columns, keep):
+        monkeypatch.setattr(tiles_room, "TILE_ROWS", rows)
+        monkeypatch.setattr(tiles_room, "KEPT_ROWS", rows)
+        monkeypatch.setattr(tiles_room, "TILE_COLUMNS", columns)
+        monkeypatch.setattr(chunked_room, "KEEP", keep)
+
+    return set_sizes
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 2**31),
+    modalities=st.integers(1, 4),
+    batch=st.integers(0, 70),
+    dim=st.integers(1, 9),
+    share=st.sampled_from([0.3, 0.6, 1.0]),
+    scale=st.sampled_from([0.5, 1.0, 14.3, 60.0, 100.0, 1500.0]),
+    within=st.sampled_from([None, 0.0, 120.0, math.inf]),
+    weighted=st.booleans(),
+    direction=st.sampled_from(["both", "first", "second"]),
+    tiles=st.sampled_from([(1, 1), (2, 3), (7, 5), (64, 16)]),
+    keep=st.sampled_from([0, 1_000_000]),
+    length=st.sampled_from([1.0, 1.0, 30.0]),
+)
+def test_chunked_is_the_reference(
+    small_tiles, seed, modalities, batch, dim, share, scale, within, weighted, direction, tiles, keep, length
+):
+    z, present, about = random_problem(seed, modalities, batch, dim, share, within, weighted)
+    small_tiles(*tiles, keep)
+    # A scale for each pair where there are several.
+    pairs = modalities * (modalities - 1) // 2
+    scales = scale * (1 + torch.arange(pairs, dtype=torch.float64) / 7) if pairs > 1 else scale_of(scale)
+    expected, got = (
+        answer(contrastive_loss, z * length, scales, present=present, direction=direction, impl=impl, **about)
+        for impl in ("reference", "chunked")
+    )
+    for one, other in zip(got, expected, strict=True):
+        # A logit rounds by its own size, and a gradient is that times scale and length.
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-14 * (100 + scale * length**2) * length * scale)
+
+
+@pytest.mark.parametrize("within", [None, 120.0])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 60.0, 100.0, 300.0])
+def test_chunked_in_single_precision_is_the_reference_in_double(small_tiles, within, weighted, scale):
+    """Also where one offset does not hold all logits, and where the positives are the worst there is."""
+    z, _, about = random_problem(5, 3, 90, 6, 1.0, within, weighted)
+    present = random_problem(6, 3, 90, 6, 0.8, within, weighted)[1]
+    z[1] = -z[0]
+    small_tiles(32, 16, 0)
+    expected = answer(contrastive_loss, z, scale_of(scale), present=present, impl="reference", **about)
+    got = answer(contrastive_loss, z.float(), scale_of(scale).float(), present=present, impl="chunked", **about)
+    for one, other in zip(got, expected, strict=True):
+        assert (one.double() - other).norm() <= 2e-5 * other.norm()
+
+
+def test_a_row_far_below_all_others_is_done_again_with_care():
+    """At scale 100 one offset for all keeps large logits finite, and loses rows whose logits are all near -100."""
+    z = unit(2, 40, 4, seed=1)
+    z[1, 1:] = z[0, :1]
+    z[0, 0], z[1, 0] = -z[0, 0], z[1, 1]
+    scale, about = scale_of(100.0), {"present": everyone(40, 2)}
+    expected = answer(contrastive_loss, z, scale, impl="reference", **about)
+    got = answer(contrastive_loss, z.float(), scale.float(), impl="chunked", **about)
+    for one, other in zip(got, expected, strict=True):
+        assert (one.double() - other).norm() <= 2e-5 * other.norm()
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.parametrize("within", [None, 120.0])
+def test_bf16_products_are_near_the_truth_on_the_rows_that_they_round_to(small_tiles, impl, within):
+    """Whatever units this CPU has; where it has none, only the rows are rounded."""
+    z, present, about = random_problem(2, 3, 300, 64, 1.0, within, False)
+    present[::7, 1] = False
+    z[1] = normalize(z[0] + 0.7 * z[1], dim=-1)
+    small_tiles(64, 128, 0)
+    rounded, scale = z.to(torch.bfloat16).double(), scale_of(14.3)
+    expected = answer(contrastive_loss, rounded, scale, present=present, impl="reference", **about)
+    got = answer(contrastive_loss, z.float(), scale.float(), present=present, impl=impl, products="bf16", **about)
+    for one, other, close in zip(got, expected, (1e-5, 1e-5, 4e-3, 1e-4), strict=True):
+        assert (one.double() - other).norm() <= close * other.norm()
+    # They are not asked for by default, and the setting of the process is as it was.
+    exact = answer(contrastive_loss, z.float(), scale.float(), present=present, impl=impl, **about)
+    assert (exact[2] - got[2]).norm() > 1e-4 * got[2].norm()
+    assert torch.backends.mkldnn.matmul.fp32_precision == "none"
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.parametrize(("direction", "flipped"), [("first", "second"), ("second", "first")])
+def test_one_search_alone_is_half_of_both_and_the_others_with_sides_changed(impl, direction, flipped):
+    z = unit(2, 23, 5)
+    settings_ = {"present": everyone(23, 2), "logit_scale": scale_of(11.0), "impl": impl}
+    both = contrastive_loss(z, **settings_).loss
+    one = contrastive_loss(z, direction=direction, **settings_).loss
+    other = contrastive_loss(z, direction=flipped, **settings_).loss
+    torch.testing.assert_close((one + other) / 2, both)
+    torch.testing.assert_close(contrastive_loss(z.flip(0), direction=flipped, **settings_).loss, one)
+    logits, target = 11.0 * z[0] @ z[1].T, torch.arange(23)
+    expected = cross_entropy(logits if direction == "first" else logits.T, target)
+    torch.testing.assert_close(one, expected, rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_weights_are_those_of_a_mean_and_take_nobody_from_the_negatives(impl):
+    z, weight = unit(2, 15, 5), torch.arange(15).double() % 4
+    settings_ = {"present": everyone(15, 2), "logit_scale": scale_of(7.0), "impl": impl}
+    logits, target = 7.0 * z[0] @ z[1].T, torch.arange(15)
+    rows = (cross_entropy(logits, target, reduction="none") + cross_entropy(logits.T, target, reduction="none")) / 2
+    expected = (weight * rows).sum() / weight.sum()
+    torch.testing.assert_close(contrastive_loss(z, weight=weight, **settings_).loss, expected)
+    torch.testing.assert_close(contrastive_loss(z, weight=9 * weight, **settings_).loss, expected)
+    nobody = answer(
+        contrastive_loss, z, scale_of(7.0), present=everyone(15, 2), weight=torch.zeros(15).double(), impl=impl
+    )
+    assert all(float(part.abs().sum()) == 0 for part in nobody)
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_rows_without_a_negative_are_counted(impl):
+    z, present = unit(3, 9, 4), everyone(9, 3)
+    present[:, 2] = False
+    present[4, 2] = True
+    # The first person has all rows but two; nobody but these two has a negative outside of their own person.
+    subject = torch.tensor([0, 0, 0, 0, 0, 0, 0, 1, 1])
+    settings_ = {"logit_scale": scale_of(7.0), "subject": subject, "exclude_within_s": math.inf, "impl": impl}
+    assert contrastive_loss(z, present, **settings_).empty_rows.tolist() == [0, 0, 0]
+    settings_["subject"] = torch.zeros(9, dtype=torch.long)
+    out = contrastive_loss(z, present, **settings_)
+    assert out.empty_rows.tolist() == [9, 0, 0]
+    assert out.pair_rows.tolist() == [9, 1, 1]
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_nan_in_a_row_that_is_there_is_not_hidden(impl):
+    z = unit(2, 8, 4)
+    z[0, 3, 1] = torch.nan
+    assert contrastive_loss(z, everyone(8, 2), logit_scale=scale_of(7.0), impl=impl).loss.isnan()
 
 
 @pytest.mark.parametrize("impl", IMPLS)
@@ -289,8 +414,9 @@ def test_chunked_repeats_bitwise_and_by_default_above_the_reference_size():
     assert torch.equal(answers[0][1], answers[2][1])
 
 
-def test_chunked_keeps_no_square_array_for_backward():
+def test_chunked_keeps_no_square_array_of_many_rows_for_backward(monkeypatch):
     saved = []
+    monkeypatch.setattr(chunked_room, "KEEP", 1024**2)
     z = unit(2, 1500, 4).float().requires_grad_()
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.numel()) or t, lambda t: t):
         contrastive_loss(z, everyone(1500, 2), logit_scale=torch.tensor(9.0), impl="chunked")
@@ -315,3 +441,11 @@ def test_bad_settings_speak():
         contrastive_loss(z, present, logit_scale=scale, exclude_within_s=-1.0)
     with pytest.raises(ShapeError, match="one for each pair"):
         contrastive_loss(z, present, logit_scale=scale.repeat(3))
+    with pytest.raises(ShapeError, match="`present` does not fit"):
+        check_fit(z, present[:3], None)
+    with pytest.raises(ShapeError, match="`weight` does not fit"):
+        check_fit(z, present, torch.ones(3))
+    with pytest.raises(UnknownNameError, match="first"):
+        contrastive_loss(z, present, logit_scale=scale, direction="frist")
+    with pytest.raises(UnknownNameError, match="bf16"):
+        contrastive_loss(z, present, logit_scale=scale, products="bf61")

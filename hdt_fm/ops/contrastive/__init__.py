@@ -1,24 +1,24 @@
-"""Symmetric contrastive loss over every pair of modalities, with absent rows and near rows left out."""
+"""Contrastive losses over every pair of modalities, with absent rows and near rows left out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from hdt_fm.ops.contrastive import chunked, reference
-from hdt_fm.ops.contrastive.pairs import Pairs, all_pairs, exclusions_of
-from hdt_fm.schema.errors import ShapeError, unknown_name
-
-Impl = Literal["auto", "reference", "chunked"]
-IMPLEMENTATIONS: Mapping[str, Callable[[Pairs, Tensor], Tensor]] = MappingProxyType(
-    {"reference": reference.pair_losses, "chunked": chunked.pair_losses}
+from hdt_fm.ops.contrastive.dispatch import IMPLEMENTATIONS, Kind, choose
+from hdt_fm.ops.contrastive.pairs import (
+    PairLosses,
+    Pairs,
+    all_pairs,
+    exclusions_of,
+    rows_of_pairs,
 )
-# Above this the reference's few (rows x rows) arrays cost more time and memory than computing blocks twice.
-REFERENCE_ROWS = 512
+from hdt_fm.ops.contrastive.rows import Rows
+from hdt_fm.schema.errors import ShapeError
+
+__all__ = ["IMPLEMENTATIONS", "ContrastiveOutput", "check_fit", "contrastive_loss", "contrastive_losses"]
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,14 @@ class ContrastiveOutput:
         loss: Mean of `pair_loss` over pairs with two rows or more; exactly 0 if there is none.
         pair_loss: Per pair, in nats; 0 where a pair has fewer than two rows.
         pair_rows: Rows where both modalities are present.
+        empty_rows: Of those, rows without any negative, in pairs with two rows or more; each counts as 0.
         pairs: Modality numbers of each pair, in the order of `pair_loss`.
     """
 
     loss: Float[Tensor, ""]
     pair_loss: Float[Tensor, " pair"]
     pair_rows: Int[Tensor, " pair"]
+    empty_rows: Int[Tensor, " pair"]
     pairs: tuple[tuple[int, int], ...]
 
 
@@ -47,62 +49,95 @@ def contrastive_loss(
     time_s: Float[Tensor, " batch"] | None = None,
     exclude_within_s: float | None = None,
     of_person: Sequence[int] = (),
+    weight: Float[Tensor, " batch"] | None = None,
+    direction: str = "both",
+    products: str = "exact",
     impl: str = "auto",
+    spread: bool = False,
 ) -> ContrastiveOutput:
     """Cross-entropy of finding each row's partner among the other rows of its pair, both ways, averaged.
 
     Args:
-        embeddings: Rows of unit length; what absent rows hold (even NaN) is not read.
+        embeddings: Rows of unit length; what absent rows hold (even NaN) is not read. Other lengths give the loss of
+            the products that they have; NaN in a present row gives NaN.
         logit_scale: Positive multiplier of cosines (1 / temperature), not its log; one, or one for each pair.
         exclude_within_s: Rows of one subject at most so far apart are not each other's negatives; inf for
             all rows of a subject, None for off. The positive always stays.
         of_person: Modalities that are the same in all rows of a subject: in their pairs no row of the subject is a
             negative, whatever `exclude_within_s` says.
-        impl: "reference", "chunked", or "auto" (by the number of rows only, so that runs repeat).
+        weight: Of each row in its pairs' means, 0 or more; None where all count alike. A row of weight 0 is still a
+            negative of others. It has no gradient.
+        direction: "first" searches from the modality with the lower number alone, "second" from the other.
+        products: What matrix products may round their inputs to; sums and logits stay in float32. "bf16" rounds the
+            rows once and uses the matrix units of a CPU that has some, "tf32" those of a GPU for float32 rows.
+        impl: A name of `IMPLEMENTATIONS`, or "auto" (by device, precision and rows only, so that runs repeat).
+        spread: What is given are this process's rows of a batch that all processes of the default group have together;
+            all call this at the same place. The answer is that of the whole batch, on every process.
 
     Returns:
         The loss in nats, log(rows) at chance level, and what it rested on. A row without any negative
         counts as 0 and stays in its pair's mean.
 
     Raises:
-        ShapeError: If `logit_scale` is neither one number nor one for each pair.
-        ConfigError: If the exclusion lacks `subject` or `time_s`.
-        UnknownNameError: If `impl` is not in the table.
+        ShapeError: If `present`, `weight` or `logit_scale` does not fit the embeddings.
+        ConfigError: If the exclusion lacks `subject` or `time_s`, or the implementation cannot run here.
+        UnknownNameError: If `impl`, `direction` or `products` is not in its table.
 
     Numerics: float32 logits and sums for half-precision rows (also under autocast), float64 for float64;
     implementations agree to 1e-5 in float32 and 1e-10 in float64, loss and gradients.
     Source: van den Oord et al. 2018, eq. 4, in both directions (Radford et al. 2021, fig. 3).
     """
     pairs = all_pairs(len(embeddings))
+    check_fit(embeddings, present, weight)
+    rows = Rows.of(len(present), present.device) if spread else None
+    if rows is not None:
+        present = rows.gather(present)
+        subject, time_s, weight = (rows.gather_known(one) for one in (subject, time_s, weight))
     exclusions = exclusions_of(pairs, of_person, subject, time_s, exclude_within_s)
-    with torch.autocast(embeddings.device.type, enabled=False):
-        exact = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
-        scale = _scale_per_pair(logit_scale, len(pairs)).to(exact.dtype)
-        rows = tuple((present[:, i] & present[:, j]).nonzero().squeeze(1) for i, j in pairs)
-        loss, pair_loss, counts = contrastive_losses(Pairs(exact, pairs, rows, exclusions), scale, impl)
-    return ContrastiveOutput(loss=loss, pair_loss=pair_loss, pair_rows=counts, pairs=pairs)
+    problem = Pairs(embeddings, pairs, rows_of_pairs(present, pairs), exclusions, weight, direction, products, rows)
+    loss, found, counts = contrastive_losses(problem, logit_scale, impl)
+    return ContrastiveOutput(loss, found.loss, counts, found.empty, pairs)
 
 
 def contrastive_losses(
-    problem: Pairs, scale: Float[Tensor, " pair"], impl: str
-) -> tuple[Float[Tensor, ""], Float[Tensor, " pair"], Int[Tensor, " pair"]]:
-    """Mean over pairs with two rows or more, each pair's loss, and each pair's rows, of whatever was paired."""
-    exact = problem.embeddings
-    counts = torch.tensor([len(index) for index in problem.rows], dtype=torch.long, device=exact.device)
-    use = [number for number, index in enumerate(problem.rows) if len(index) >= 2]
-    # An empty slice: 0 with a path to both inputs, so that backward gives zeros, whatever absent rows hold.
-    pair_loss = exact[:, :0].sum() + 0.0 * scale
-    if use:
-        some = Pairs(
-            exact,
-            tuple(problem.pairs[k] for k in use),
-            tuple(problem.rows[k] for k in use),
-            tuple(problem.exclusions[k] for k in use),
+    problem: Pairs, logit_scale: Float[Tensor, "*pair"], impl: str, *, bias: Float[Tensor, ""] | None = None
+) -> tuple[Float[Tensor, ""], PairLosses, Int[Tensor, " pair"]]:
+    """Mean over pairs with two rows or more, each pair's loss, and each pair's rows, of whatever was paired.
+
+    Args:
+        bias: Of the logits of yes-or-no questions; None for the search among all rows.
+    """
+    kind: Kind = "softmax" if bias is None else "sigmoid"
+    with torch.autocast(problem.embeddings.device.type, enabled=False):
+        scale = _scale_per_pair(logit_scale, len(problem.pairs)).to(problem.exact)
+        counts = problem.both.sum(1)
+        if not problem.pairs:
+            nothing = problem.nothing(logit_scale.sum().to(problem.exact))
+            return nothing, PairLosses(scale, counts), counts
+        run = choose(problem, impl, kind)
+        found = run(problem, scale) if bias is None else run(problem, scale, bias.to(problem.exact))
+        loss = found.loss.sum() / (counts >= 2).sum().clamp(min=1)
+    return loss, found, counts
+
+
+def check_fit(embeddings: Tensor, present: Tensor, weight: Tensor | None) -> None:
+    """Refuse what does not describe the same rows.
+
+    Raises:
+        ShapeError: If shapes do not fit.
+    """
+    shape = (embeddings.shape[1], embeddings.shape[0])
+    if tuple(present.shape) != shape:
+        raise ShapeError(
+            "`present` does not fit the embeddings",
+            expected=f"(batch, modality) = {shape}",
+            got=str(tuple(present.shape)),
+            fix="embeddings are (modality, batch, dim), present is (batch, modality)",
         )
-        which = torch.tensor(use, device=exact.device)
-        losses = _implementation(impl, max(len(index) for index in some.rows))(some, scale[which])
-        pair_loss = pair_loss.index_add(0, which, losses)
-    return pair_loss.sum() / max(1, len(use)), pair_loss, counts
+    if weight is not None and tuple(weight.shape) != shape[:1]:
+        raise ShapeError(
+            "`weight` does not fit the embeddings", expected=f"({shape[0]},)", got=str(tuple(weight.shape))
+        )
 
 
 def _scale_per_pair(logit_scale: Tensor, pairs: int) -> Tensor:
@@ -113,10 +148,3 @@ def _scale_per_pair(logit_scale: Tensor, pairs: int) -> Tensor:
             got=f"shape {tuple(logit_scale.shape)}",
         )
     return logit_scale.expand(pairs)
-
-
-def _implementation(impl: str, rows: int) -> Callable[[Pairs, Tensor], Tensor]:
-    name = ("reference" if rows <= REFERENCE_ROWS else "chunked") if impl == "auto" else impl
-    if name not in IMPLEMENTATIONS:
-        raise unknown_name("implementation", name, ("auto", *IMPLEMENTATIONS), where="ops/contrastive")
-    return IMPLEMENTATIONS[name]

@@ -1,0 +1,61 @@
+"""Which implementation computes a contrastive loss, by device, precision and rows: a table that can be read.
+
+| device | rows of precision | batch | implementation |
+|---|---|---|---|
+| CPU | any | up to 128 | `reference`: a few (row x row) arrays are the fastest there is |
+| CPU | any | more | `chunked`: tiles; up to 4,096 x 4,096 products of all pairs together are kept |
+| CUDA | bfloat16, float16, float32 | any | `triton`, where Triton is installed |
+| CUDA | float64, or without Triton | any | as on the CPU |
+
+Rows that lie in several processes are computed by `spread`, with the tiles of `chunked`, whatever the device.
+Nothing else is looked at (free memory, load, how many rows a pair has), so that a run repeats.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+from hdt_fm.ops.contrastive import chunked, reference, spread
+from hdt_fm.ops.contrastive.pairs import PairLosses, Pairs
+from hdt_fm.schema.errors import unknown_name
+
+Kind = Literal["softmax", "sigmoid"]
+# Above this tiles are faster, in time and memory.
+REFERENCE_ROWS = 128
+
+
+class Implementation(NamedTuple):
+    """Both losses, by the same means."""
+
+    softmax: Callable[..., PairLosses]
+    sigmoid: Callable[..., PairLosses]
+
+
+IMPLEMENTATIONS: Mapping[str, Implementation] = MappingProxyType(
+    {
+        "reference": Implementation(reference.pair_losses, reference.sigmoid_losses),
+        "chunked": Implementation(chunked.pair_losses, chunked.sigmoid_losses),
+    }
+)
+
+
+SPREAD = Implementation(spread.pair_losses, spread.sigmoid_losses)
+
+
+def choose(problem: Pairs, impl: str, kind: Kind) -> Callable[..., PairLosses]:
+    """The function that computes it.
+
+    Raises:
+        UnknownNameError: If `impl` is not in the table.
+    """
+    if problem.rows is not None:
+        return getattr(SPREAD, kind)
+    name = automatic(problem) if impl == "auto" else impl
+    if name not in IMPLEMENTATIONS:
+        raise unknown_name("implementation", name, ("auto", *IMPLEMENTATIONS), where="ops/contrastive")
+    return getattr(IMPLEMENTATIONS[name], kind)
+
+
+def automatic(problem: Pairs) -> str:
+    """The table above."""
+    return "reference" if problem.embeddings.shape[1] <= REFERENCE_ROWS else "chunked"
