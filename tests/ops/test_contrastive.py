@@ -1,6 +1,9 @@
 """The contrastive loss against loops, closed forms, symmetries and numeric gradients."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -421,6 +424,26 @@ def test_chunked_keeps_no_square_array_of_many_rows_for_backward(monkeypatch):
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.numel()) or t, lambda t: t):
         contrastive_loss(z, everyone(1500, 2), logit_scale=torch.tensor(9.0), impl="chunked")
     assert max(saved) <= 2 * 1500 * 4
+
+
+@pytest.mark.slow
+def test_it_works_inside_a_compiled_function():
+    script = Path(__file__).with_name("compiled_loss.py")
+    said = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert said.stdout.split() == ["chunked", "agrees", "reference", "agrees"], said.stderr[-2000:]
+
+
+def test_a_second_derivative_is_right_or_refused():
+    z, scale = unit(2, 9, 4).requires_grad_(), scale_of(5.0)
+
+    def twice(impl):
+        loss = contrastive_loss(z, everyone(9, 2), logit_scale=scale, impl=impl).loss
+        (first,) = torch.autograd.grad(loss, z, create_graph=True)
+        return torch.autograd.grad(first.square().sum(), z)[0]
+
+    assert twice("reference").norm() > 0
+    with pytest.raises(ConfigError, match='impl="reference" can be differentiated twice'):
+        twice("chunked")
 
 
 def test_a_block_of_the_exclusion_is_its_part_of_the_whole():

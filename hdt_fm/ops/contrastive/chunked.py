@@ -12,10 +12,9 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from hdt_fm.ops.contrastive.pairs import OnePair, PairLosses, Pairs
-from hdt_fm.ops.contrastive.tiles import Tiles, softplus_, widest
+from hdt_fm.ops.contrastive.tiles import Tiles, first_order_only, softplus_, widest
 
 # So many exponentials at most, over all pairs, are kept for the backward pass: 64 MB in float32.
 KEEP = 4096**2
@@ -73,7 +72,7 @@ class _Softmax(torch.autograd.Function):
         return (weight * losses).sum()
 
     @staticmethod
-    @once_differentiable
+    @first_order_only
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, key, scale, weight, positive, row, column, kept = ctx.saved_tensors
         first, second = ctx.shares
@@ -108,7 +107,7 @@ class _Sigmoid(torch.autograd.Function):
         return total
 
     @staticmethod
-    @once_differentiable
+    @first_order_only
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, key, scale, bias, weight, positive = ctx.saved_tensors
         first, second = ctx.shares

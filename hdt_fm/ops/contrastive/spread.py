@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, distributed
-from torch.autograd.function import once_differentiable
 
 from hdt_fm.ops.contrastive.pairs import SHARES, PairLosses, Pairs
-from hdt_fm.ops.contrastive.tiles import Tiles, softplus_, widest
+from hdt_fm.ops.contrastive.tiles import Tiles, first_order_only, softplus_, widest
 
 
 class Share(NamedTuple):
@@ -109,7 +108,7 @@ class _Spread(torch.autograd.Function):
         return losses, counts
 
     @staticmethod
-    @once_differentiable
+    @first_order_only
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         embeddings, scale, bias = ctx.saved_tensors
         problem, rows = ctx.problem, ctx.problem.rows

@@ -4,14 +4,17 @@
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from hdt_fm.ops.contrastive.pairs import Exclusion
+from hdt_fm.schema.errors import ConfigError
 
 # Tiles that stay in the shared cache between the product and what is done to it; smaller ones cost more in calls.
 TILE_ROWS, TILE_COLUMNS = 1024, 1024
@@ -184,6 +187,23 @@ class Tiles:
         for top in range(0, self.rows, self.height):
             for left in range(0, self.columns, self.width):
                 yield slice(top, min(top + self.height, self.rows)), slice(left, min(left + self.width, self.columns))
+
+
+def first_order_only(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """A backward pass that raises where its own gradient is wanted. torch's `once_differentiable` says nothing when the
+    gradient that comes in is a constant, as that of a loss is, and the second order would be silently wrong."""
+
+    def checked(ctx: Any, *gradients: Tensor) -> Any:
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            raise ConfigError(
+                "The gradient of this gradient is not computed here",
+                where="ops/contrastive",
+                expected="create_graph=False",
+                fix='impl="reference" can be differentiated twice',
+            )
+        return once_differentiable(backward)(ctx, *gradients)
+
+    return checked
 
 
 def widest(dtype: torch.dtype, columns: int) -> float:
