@@ -15,7 +15,7 @@ from hdt_fm.cli.cohorts import NOBODY, Cohorts
 from hdt_fm.cli.compose import Config
 from hdt_fm.cli.held_out import held_out_fold, people_of_checkpoint, pseudonyms, refuse_known_cohort
 from hdt_fm.cli.own_encoders import own_encoders
-from hdt_fm.cli.rates import check_estimate, rates
+from hdt_fm.cli.rates import check_estimate, check_estimate_of, rates
 from hdt_fm.cli.run import Run, peak_memory_gb, write_text
 from hdt_fm.cli.scratch import scratch_scores
 from hdt_fm.cli.settings import ProtocolSettings, TrainingSettings
@@ -85,6 +85,7 @@ def run(run: Run) -> RunRecord:
     check_estimate(config, protocol)
     gather = {"held_out": _held_out, "per_fold": _per_fold, "unseen": _unseen}[protocol.people]
     evidence = gather(run, folder, protocol)
+    check_estimate_of(evidence.models[OURS][0], protocol)
     table = evidence.tables[0]
     refuse_given_label(protocol.label, folder, evidence.covariates)
     hand, names, courses = hand_made(folder, table, run.progress("evaluate"), evidence.covariates)

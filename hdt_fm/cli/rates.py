@@ -1,6 +1,6 @@
 """Rates that nothing is fitted for, for `protocol.estimate`: a spectrum's peak and an encoder's own rhythm."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -48,15 +48,30 @@ def rates(
 
 
 def check_estimate(config: Config, protocol: ProtocolSettings) -> None:
-    """Refuse a rhythm that the encoder does not look for, before anything is trained; a checkpoint's own is asked
-    for when it is there."""
+    """Refuse a rhythm that the encoder of the config does not look for, before anything is trained.
+
+    Raises:
+        UnknownNameError: If it does not.
+    """
     asked = protocol.estimate
-    if asked is None or asked.rhythm is None or protocol.people != "per_fold":
+    if asked is None or protocol.people != "per_fold":
         return
     args = dict(config.part("encoder").args)
     own = own_or_of_kind(args.pop("per_modality", {}), asked.modality)
-    known = {**args, **own}.get("rhythms") or {}
-    if asked.rhythm not in known:
+    _require(asked, {**args, **own}.get("rhythms") or {})
+
+
+def check_estimate_of(model: Model, protocol: ProtocolSettings) -> None:
+    """The same for the encoder of a checkpoint."""
+    asked = protocol.estimate
+    if asked is not None:
+        own = dict(model.encoder.named_children()).get("encoders")
+        encoder = dict(own.named_children()).get(asked.modality) if own is not None else None
+        _require(asked, getattr(encoder, "rhythms", {}))
+
+
+def _require(asked: Asked, known: Iterable[str]) -> None:
+    if asked.rhythm is not None and asked.rhythm not in known:
         raise unknown_name("rhythm", asked.rhythm, known, where=f"protocol.estimate.rhythm, of {asked.modality}")
 
 

@@ -38,7 +38,9 @@ def counted(folder: ShardFolder, label: str) -> dict[str, int]:
 
 
 @pytest.mark.slow
-def test_ppg_dalia_from_files_to_heart_rate(public: ModuleType, tmp_path: Path) -> None:
+def test_ppg_dalia_from_files_to_heart_rate(
+    public: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for number in range(1, 5):
         public.ppg_dalia(tmp_path / "files", number)
     root = tmp_path / "run"
@@ -62,6 +64,11 @@ def test_ppg_dalia_from_files_to_heart_rate(public: ModuleType, tmp_path: Path) 
     tested = set(json.loads((root / "pretrain" / "people.json").read_text())["test"])
     rows_of = [row for row, person in enumerate(folder.manifest.subjects) if person.subject in tested]
     rates = folder.labels["heart_rate"][np.isin(folder.subject_rows, rows_of)]
+    # A checkpoint is asked what it looks for before the hours of the baselines.
+    capsys.readouterr()
+    asked = ["protocol.people=held_out", "protocol.estimate.rhythm=puls"]
+    assert main(["evaluate", *chosen, *asked]) != EXIT_OK
+    assert "Unknown rhythm 'puls'" in capsys.readouterr().err
     for told in (found["spectral peak"], found[own], after["spectral peak, followed"], after[f"{own}, followed"]):
         assert told == pytest.approx(np.abs(75 - rates).mean(), abs=0.3)
 
