@@ -66,14 +66,14 @@ def test_ppg_dalia_from_files_to_heart_rate(
     rates = folder.labels["heart_rate"][np.isin(folder.subject_rows, rows_of)]
     # A checkpoint is asked what it looks for before the hours of the baselines.
     capsys.readouterr()
-    asked = ["protocol.people=held_out", "protocol.estimate.rhythm=puls"]
+    asked = ["protocol.people=held_out", "protocol.estimate.rhythm=pulse_"]
     assert main(["evaluate", *chosen, *asked]) != EXIT_OK
-    assert "Unknown rhythm 'puls'" in capsys.readouterr().err
+    assert "Unknown rhythm 'pulse_'" in capsys.readouterr().err
     for told in (found["spectral peak"], found[own], after["spectral peak, followed"], after[f"{own}, followed"]):
         assert told == pytest.approx(np.abs(75 - rates).mean(), abs=0.3)
 
 
-@pytest.mark.parametrize(("rhythm", "hint"), [("puls", "did you mean 'pulse'"), ("snore", "one of: pulse")])
+@pytest.mark.parametrize(("rhythm", "hint"), [("pulse_", "did you mean 'pulse'"), ("snore", "one of: pulse")])
 def test_a_rhythm_that_the_encoder_does_not_look_for_is_refused_before_training(
     public: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], rhythm: str, hint: str
 ) -> None:

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,12 @@ from torch.nn.functional import cross_entropy, normalize
 from hdt_fm.ops.contrastive import IMPLEMENTATIONS, check_fit, contrastive_loss
 from hdt_fm.ops.contrastive import chunked as chunked_room
 from hdt_fm.ops.contrastive import tiles as tiles_room
-from hdt_fm.ops.contrastive.pairs import Exclusion, all_pairs
+from hdt_fm.ops.contrastive.dispatch import automatic
+from hdt_fm.ops.contrastive.pairs import Exclusion, Pairs, all_pairs
 from hdt_fm.schema.errors import ConfigError, ShapeError, UnknownNameError
 
-IMPLS = sorted(IMPLEMENTATIONS)
+# Triton has tests of its own: it needs a GPU or an interpreter, and has no float64.
+IMPLS = sorted({*IMPLEMENTATIONS} - {"triton"})
 
 
 def unit(*shape, seed=0):
@@ -454,6 +457,17 @@ def test_a_block_of_the_exclusion_is_its_part_of_the_whole():
     assert torch.equal(rule.block(2, 4), whole[2:4])
 
 
+def test_triton_asks_for_what_it_needs_and_is_not_taken_here():
+    z = unit(2, 300, 8)
+    with pytest.raises(ConfigError, match="has no float64"):
+        contrastive_loss(z, everyone(300, 2), logit_scale=scale_of(5.0), impl="triton")
+    with pytest.raises(ConfigError, match=r"needs a GPU|needs Triton"):
+        contrastive_loss(z.float(), everyone(300, 2), logit_scale=scale_of(5.0).float(), impl="triton")
+    problem = Pairs(z.float(), ((0, 1),), torch.ones(1, 300, dtype=torch.bool), (None,))
+    assert automatic(problem) == "chunked"
+    assert automatic(replace(problem, embeddings=z[:, :100].float())) == "reference"
+
+
 def test_bad_settings_speak():
     z, present, scale = unit(2, 4, 3), everyone(4, 2), scale_of(5.0)
     with pytest.raises(UnknownNameError, match="chunked"):
@@ -469,6 +483,6 @@ def test_bad_settings_speak():
     with pytest.raises(ShapeError, match="`weight` does not fit"):
         check_fit(z, present, torch.ones(3))
     with pytest.raises(UnknownNameError, match="first"):
-        contrastive_loss(z, present, logit_scale=scale, direction="frist")
+        contrastive_loss(z, present, logit_scale=scale, direction="firrst")
     with pytest.raises(UnknownNameError, match="bf16"):
         contrastive_loss(z, present, logit_scale=scale, products="bf61")

@@ -11,9 +11,14 @@ Rows that lie in several processes are computed by `spread`, with the tiles of `
 Nothing else is looked at (free memory, load, how many rows a pair has), so that a run repeats.
 """
 
+import functools
 from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.util import find_spec
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+import torch
 
 from hdt_fm.ops.contrastive import chunked, reference, spread
 from hdt_fm.ops.contrastive.pairs import PairLosses, Pairs
@@ -31,10 +36,20 @@ class Implementation(NamedTuple):
     sigmoid: Callable[..., PairLosses]
 
 
+def _later(function: str) -> Callable[..., PairLosses]:
+    """A function of `triton.py`, which registers operators when it is imported and needs Triton when it is called."""
+
+    def call(*given: Any) -> PairLosses:
+        return getattr(import_module("hdt_fm.ops.contrastive.triton"), function)(*given)
+
+    return call
+
+
 IMPLEMENTATIONS: Mapping[str, Implementation] = MappingProxyType(
     {
         "reference": Implementation(reference.pair_losses, reference.sigmoid_losses),
         "chunked": Implementation(chunked.pair_losses, chunked.sigmoid_losses),
+        "triton": Implementation(_later("pair_losses"), _later("sigmoid_losses")),
     }
 )
 
@@ -58,4 +73,12 @@ def choose(problem: Pairs, impl: str, kind: Kind) -> Callable[..., PairLosses]:
 
 def automatic(problem: Pairs) -> str:
     """The table above."""
+    rows = problem.embeddings
+    if rows.is_cuda and rows.dtype != torch.float64 and _has_triton():
+        return "triton"
     return "reference" if problem.embeddings.shape[1] <= REFERENCE_ROWS else "chunked"
+
+
+@functools.cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
