@@ -483,6 +483,6 @@ def test_bad_settings_speak():
     with pytest.raises(ShapeError, match="`weight` does not fit"):
         check_fit(z, present, torch.ones(3))
     with pytest.raises(UnknownNameError, match="first"):
-        contrastive_loss(z, present, logit_scale=scale, direction="firrst")
+        contrastive_loss(z, present, logit_scale=scale, direction="sideways")
     with pytest.raises(UnknownNameError, match="bf16"):
         contrastive_loss(z, present, logit_scale=scale, products="bf61")
