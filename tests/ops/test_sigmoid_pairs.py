@@ -4,8 +4,11 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
+from hdt_fm.ops.contrastive import tiles
 from hdt_fm.ops.sigmoid_pairs import sigmoid_pairs_loss
 
 
@@ -106,3 +109,49 @@ def test_bfloat16_rows_are_summed_in_float32():
         half = sigmoid_pairs_loss(z, present, logit_scale=torch.tensor(10.0), logit_bias=torch.tensor(-10.0))
     assert half.loss.dtype == torch.float32
     assert half.loss.item() == pytest.approx(exact.loss.item(), rel=1e-5)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    modalities=st.integers(1, 4),
+    batch=st.integers(0, 60),
+    share=st.sampled_from([0.3, 0.7, 1.0]),
+    scale=st.sampled_from([1.0, 14.3, 100.0]),
+    bias=st.sampled_from([-10.0, 0.0, 3.0]),
+    within=st.sampled_from([None, 120.0, math.inf]),
+    weighted=st.booleans(),
+    tile=st.sampled_from([(1, 2), (7, 5), (64, 16)]),
+)
+def test_tiles_are_the_reference(seed, modalities, batch, share, scale, bias, within, weighted, tile):
+    generator = torch.Generator().manual_seed(seed)
+    z = normalize(torch.randn(modalities, batch, 5, generator=generator, dtype=torch.float64), dim=-1)
+    present = torch.rand(batch, modalities, generator=generator) < share
+    z = z.masked_fill(~present.T[..., None], torch.nan)
+    about = {
+        "subject": torch.randint(0, 5, (batch,), generator=generator),
+        "time_s": torch.randint(0, 10, (batch,), generator=generator).double() * 60,
+        "exclude_within_s": within,
+        "weight": torch.randint(0, 3, (batch,), generator=generator).double() if weighted else None,
+    }
+    answers = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiles, "TILE_ROWS", tile[0])
+        patch.setattr(tiles, "TILE_COLUMNS", tile[1])
+        for impl in ("reference", "chunked"):
+            leaves = [z.clone(), torch.tensor(scale).double(), torch.tensor(bias).double()]
+            rows, factor, shift = (leaf.requires_grad_() for leaf in leaves)
+            out = sigmoid_pairs_loss(rows, present, logit_scale=factor, logit_bias=shift, impl=impl, **about)
+            out.loss.backward()
+            answers.append((out.loss.detach(), out.pair_loss.detach(), rows.grad, factor.grad, shift.grad))
+    for expected, got in zip(*answers, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-11 * scale)
+
+
+def test_tiles_keep_no_square_array():
+    saved = []
+    z = normalize(torch.randn(2, 1500, 4), dim=-1).requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.numel()) or t, lambda t: t):
+        settings_ = {"logit_scale": torch.tensor(9.0), "logit_bias": torch.tensor(-9.0)}
+        sigmoid_pairs_loss(z, torch.ones(1500, 2, dtype=torch.bool), **settings_)
+    assert max(saved) <= 2 * 1500 * 4
