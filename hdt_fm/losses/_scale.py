@@ -1,4 +1,4 @@
-"""The learned multiplier of cosines, as every contrastive loss keeps it, and the check that they share."""
+"""The learned multiplier of cosines, as every contrastive loss keeps it, and the checks that they share."""
 
 import math
 
@@ -6,7 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hdt_fm.schema.errors import ConfigError, ShapeError
+from hdt_fm.ops.contrastive import IMPLEMENTATIONS
+from hdt_fm.ops.contrastive.pairs import PRODUCTS
+from hdt_fm.schema.errors import ConfigError, ShapeError, unknown_name
 from hdt_fm.schema.protocols import Encoded
 
 
@@ -32,6 +34,18 @@ def scale_in_range(log_logit_scale: Float[Tensor, ""], max_log_scale: float, *, 
         with torch.no_grad():
             log_logit_scale.clamp_(0.0, max_log_scale)
     return log_logit_scale.clamp(0.0, max_log_scale).exp()
+
+
+def check_op(impl: str, products: str, *, where: str) -> None:
+    """Refuse what no implementation is called, before anything is trained.
+
+    Raises:
+        UnknownNameError: If a name is not in its table.
+    """
+    if impl not in ("auto", *IMPLEMENTATIONS):
+        raise unknown_name("implementation", impl, ("auto", *IMPLEMENTATIONS), where=where)
+    if products not in PRODUCTS:
+        raise unknown_name("precision of products", products, PRODUCTS, where=where)
 
 
 def check_fit(encoded: Encoded) -> None:

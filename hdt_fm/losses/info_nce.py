@@ -5,9 +5,8 @@ import math
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hdt_fm.losses._scale import check_fit, new_log_scale, scale_in_range
-from hdt_fm.ops.contrastive import IMPLEMENTATIONS, contrastive_loss
-from hdt_fm.schema.errors import unknown_name
+from hdt_fm.losses._scale import check_fit, check_op, new_log_scale, scale_in_range
+from hdt_fm.ops.contrastive import contrastive_loss
 from hdt_fm.schema.protocols import Encoded, LossReport
 
 
@@ -21,7 +20,8 @@ class InfoNce(nn.Module):
         exclude_within_s: Windows of one person that start so close are not negatives; inf, all of a person; None, off.
         init_temperature: 1 / logit scale at the start, between 1 / max_logit_scale and 1.
         max_logit_scale: Upper end of the scale. Larger ones make a few hard negatives drown all others.
-        impl: Implementation of the op, "auto" by size.
+        products: What matrix products may round to: "exact", "tf32" or "bf16" (see the op).
+        impl: Implementation of the op, "auto" by device and size.
     """
 
     spreads = True
@@ -32,12 +32,12 @@ class InfoNce(nn.Module):
         exclude_within_s: float | None = 60.0,
         init_temperature: float = 0.1,
         max_logit_scale: float = 100.0,
+        products: str = "exact",
         impl: str = "auto",
     ) -> None:
         super().__init__()
-        if impl not in ("auto", *IMPLEMENTATIONS):
-            raise unknown_name("implementation", impl, ("auto", *IMPLEMENTATIONS), where="losses/info_nce")
-        self.exclude_within_s, self.impl = exclude_within_s, impl
+        check_op(impl, products, where="losses/info_nce")
+        self.exclude_within_s, self.products, self.impl = exclude_within_s, products, impl
         self.log_logit_scale = new_log_scale(
             init_temperature=init_temperature, max_logit_scale=max_logit_scale, where="losses/info_nce"
         )
@@ -65,6 +65,7 @@ class InfoNce(nn.Module):
             exclude_within_s=self.exclude_within_s,
             of_person=batch.of_person,
             spread=encoded.spread,
+            products=self.products,
             impl=self.impl,
         )
         names = [f"{batch.modalities[i]}-{batch.modalities[j]}" for i, j in output.pairs]

@@ -5,8 +5,7 @@ import math
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hdt_fm.losses._scale import check_fit, new_log_scale, scale_in_range
-from hdt_fm.ops.contrastive import IMPLEMENTATIONS
+from hdt_fm.losses._scale import check_fit, check_op, new_log_scale, scale_in_range
 from hdt_fm.ops.leave_one_out import leave_one_out_loss
 from hdt_fm.schema.errors import ConfigError, unknown_name
 from hdt_fm.schema.protocols import Encoded, LossReport
@@ -22,7 +21,8 @@ class LeaveOneOut(nn.Module):
         exclude_within_s: Windows of one person that start so close are not negatives; inf, all of a person; None, off.
         init_temperature: 1 / logit scale at the start, between 1 / max_logit_scale and 1.
         max_logit_scale: Upper end of the scale.
-        impl: Implementation of the op, "auto" by size.
+        products: What matrix products may round to: "exact", "tf32" or "bf16" (see the op).
+        impl: Implementation of the op, "auto" by device and size.
 
     Source: Thapa et al. 2024 (SleepFM).
     """
@@ -38,14 +38,14 @@ class LeaveOneOut(nn.Module):
         exclude_within_s: float | None = 60.0,
         init_temperature: float = 0.1,
         max_logit_scale: float = 100.0,
+        products: str = "exact",
         impl: str = "auto",
     ) -> None:
         super().__init__()
-        if impl not in ("auto", *IMPLEMENTATIONS):
-            raise unknown_name("implementation", impl, ("auto", *IMPLEMENTATIONS), where="losses/leave_one_out")
+        check_op(impl, products, where="losses/leave_one_out")
         if others not in OTHERS:
             raise unknown_name("kind of others", others, OTHERS, where="losses/leave_one_out")
-        self.exclude_within_s, self.impl = exclude_within_s, impl
+        self.exclude_within_s, self.products, self.impl = exclude_within_s, products, impl
         if others == "fused":
             self.reads_others = True
         self.log_logit_scale = new_log_scale(
@@ -76,6 +76,7 @@ class LeaveOneOut(nn.Module):
             exclude_within_s=self.exclude_within_s,
             of_person=batch.of_person,
             spread=encoded.spread,
+            products=self.products,
             impl=self.impl,
         )
         parts = dict(zip(batch.modalities, output.modality_loss.detach().unbind(), strict=True))

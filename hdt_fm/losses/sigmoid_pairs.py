@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hdt_fm.losses._scale import check_fit, new_log_scale, scale_in_range
+from hdt_fm.losses._scale import check_fit, check_op, new_log_scale, scale_in_range
 from hdt_fm.ops.sigmoid_pairs import sigmoid_pairs_loss
 from hdt_fm.schema.protocols import Encoded, LossReport
 
@@ -19,6 +19,8 @@ class SigmoidPairs(nn.Module):
         init_temperature: 1 / logit scale at the start, between 1 / max_logit_scale and 1.
         init_bias: Of every logit at the start; strongly negative, so that the many strangers cost little at first.
         max_logit_scale: Upper end of the scale.
+        products: What matrix products may round to: "exact", "tf32" or "bf16" (see the op).
+        impl: Implementation of the op, "auto" by device and size.
 
     Source: Zhai et al. 2023 (SigLIP), scale 10 and bias -10 at the start.
     """
@@ -32,9 +34,12 @@ class SigmoidPairs(nn.Module):
         init_temperature: float = 0.1,
         init_bias: float = -10.0,
         max_logit_scale: float = 100.0,
+        products: str = "exact",
+        impl: str = "auto",
     ) -> None:
         super().__init__()
-        self.exclude_within_s = exclude_within_s
+        check_op(impl, products, where="losses/sigmoid_pairs")
+        self.exclude_within_s, self.products, self.impl = exclude_within_s, products, impl
         self.log_logit_scale = new_log_scale(
             init_temperature=init_temperature, max_logit_scale=max_logit_scale, where="losses/sigmoid_pairs"
         )
@@ -62,6 +67,8 @@ class SigmoidPairs(nn.Module):
             time_s=batch.time_s,
             exclude_within_s=self.exclude_within_s,
             of_person=batch.of_person,
+            products=self.products,
+            impl=self.impl,
             spread=encoded.spread,
         )
         names = [f"{batch.modalities[i]}-{batch.modalities[j]}" for i, j in output.pairs]

@@ -8,6 +8,8 @@ import torch
 from torch.nn.functional import normalize
 
 from hdt_fm.losses.info_nce import InfoNce
+from hdt_fm.losses.leave_one_out import LeaveOneOut
+from hdt_fm.losses.sigmoid_pairs import SigmoidPairs
 from hdt_fm.ops.contrastive import contrastive_loss
 from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.errors import ConfigError, ShapeError, UnknownNameError
@@ -82,10 +84,22 @@ def test_evaluating_changes_nothing():
     assert loss.log_logit_scale.item() == 20
 
 
+@pytest.mark.parametrize("loss", [InfoNce, LeaveOneOut, SigmoidPairs])
+@pytest.mark.parametrize("impl", ["reference", "chunked"])
+def test_products_that_may_round_are_a_little_off_and_only_then(loss, impl):
+    exact = float(loss(impl=impl)(case()).value.detach())
+    rounded = float(loss(impl=impl, products="bf16")(case()).value.detach())
+    assert exact == pytest.approx(float(loss()(case()).value.detach()), rel=1e-5)
+    assert 0 < abs(rounded / exact - 1) < 0.02
+
+
 def test_bad_settings_speak():
     with pytest.raises(ConfigError, match="init_temperature is out of range"):
         InfoNce(init_temperature=0.001)
     with pytest.raises(UnknownNameError, match="did you mean 'chunked'"):
         InfoNce(impl="chunks")
+    for loss in (InfoNce, LeaveOneOut, SigmoidPairs):
+        with pytest.raises(UnknownNameError, match="bf16"):
+            loss(products="bf61")
     with pytest.raises(ShapeError, match="Projections do not fit"):
         InfoNce()(replace(case(), projections=case(modalities=2).projections))
