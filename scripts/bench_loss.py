@@ -13,10 +13,10 @@ import gc
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import time
-import types
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,16 +24,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import normalize
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-if find_spec("jaxtyping") is None:  # a GPU machine with torch alone: annotations then mean nothing
-    stub = types.ModuleType("jaxtyping")
-    for kind in ("Bool", "Float", "Int", "Num", "Shaped"):
-        setattr(stub, kind, type(kind, (), {"__class_getitem__": classmethod(lambda cls, _: Any)}))
-    sys.modules["jaxtyping"] = stub
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+from alone import naive, stand_in_for_jaxtyping, two_products  # noqa: E402
 
-from hdt_fm.ops.contrastive import contrastive_loss
+stand_in_for_jaxtyping()
+from hdt_fm.ops.contrastive import contrastive_loss  # noqa: E402
 
 SIZES = "1024x256,1024x512,4096x256,4096x512,16384x256,16384x512"
 QUICK = "1024x256,2048x256"
@@ -44,17 +42,9 @@ BOUND_ROWS = (512, 1024, 2048, 4096)
 Step = Callable[[], tuple[Tensor, Tensor, Tensor]]
 
 
-def naive(z: Tensor, scale: Tensor) -> Tensor:
-    """One product, two cross-entropies."""
-    logits, target = scale * (z[0] @ z[1].T), torch.arange(z.shape[1], device=z.device)
-    return (cross_entropy(logits, target) + cross_entropy(logits.T, target)) / 2
-
-
-def two_products(z: Tensor, scale: Tensor) -> Tensor:
-    """A product for each direction, as open_clip's ClipLoss does on one device."""
-    target = torch.arange(z.shape[1], device=z.device)
-    one, other = scale * z[0] @ z[1].T, scale * z[1] @ z[0].T
-    return (cross_entropy(one, target) + cross_entropy(other, target)) / 2
+def of_two(loss: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    """A loss of two sides, given both in one array as ours is."""
+    return lambda z, scale: loss(*z.unbind(0), scale)
 
 
 def open_clip_loss() -> Callable[[Tensor, Tensor], Tensor] | None:
@@ -63,8 +53,7 @@ def open_clip_loss() -> Callable[[Tensor, Tensor], Tensor] | None:
         return None
     from open_clip.loss import ClipLoss  # type: ignore[import-not-found]
 
-    loss = ClipLoss()
-    return lambda z, scale: loss(z[0], z[1], scale)
+    return of_two(ClipLoss())
 
 
 def inf_cl_loss(device: str) -> Callable[[Tensor, Tensor], Tensor] | None:
@@ -95,10 +84,10 @@ def contenders(device: str) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
     found: dict[str, Callable[[Tensor, Tensor], Tensor] | None] = {
         "ours": ours("auto"),
         "ours, bf16 products": ours("chunked", "bf16") if device == "cpu" and has_matrix_units() else None,
-        "naive": naive,
-        "two products (open_clip's form)": two_products,
+        "naive": of_two(naive),
+        "two products (open_clip's form)": of_two(two_products),
         "open_clip": open_clip_loss(),
-        "torch.compile of naive": torch.compile(naive),
+        "torch.compile of naive": torch.compile(of_two(naive)),
         "Inf-CL": inf_cl_loss(device),
     }
     return {name: loss for name, loss in found.items() if loss is not None}
@@ -316,10 +305,16 @@ def main() -> None:
     parser.add_argument("--no-memory", action="store_true", help="leave out peak memory, which runs each step again")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch finds no GPU here; leave it out, or --device cpu")
+    if min(options.rounds, options.threads) < 1:
+        parser.error("--rounds and --threads must be 1 or more")
     torch.set_num_threads(options.threads)
     if options.quick:
         options.rounds = 3
     asked = options.sizes or (QUICK if options.quick else SIZES)
+    if not all(re.fullmatch(r"[1-9]\d*x[1-9]\d*", one) for one in asked.split(",")):
+        parser.error(f"--sizes: expected rows x dim by commas, such as 4096x256,1024x512; got {asked!r}")
     sizes = [(int(rows), int(dim)) for rows, dim in (one.split("x") for one in asked.split(","))]
     if options.memory_of:
         print_growth(options.memory_of, sizes[0], options.device, getattr(torch, options.dtype))

@@ -15,15 +15,16 @@ import os
 import statistics
 import sys
 import time
-import types
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import normalize
 
 START = time.monotonic()
 # Seconds after the start at which a part begins nothing new, so that the whole stays under nine minutes.
@@ -32,25 +33,24 @@ ROWS: list[dict[str, Any]] = []
 FAILED: list[str] = []
 
 
-def stand_in_for_jaxtyping() -> None:
-    """Shapes in signatures are for readers and tests; where jaxtyping is missing, `Float[Tensor, "a"]` is `Tensor`."""
-    try:
-        import jaxtyping  # noqa: F401
-    except ImportError:
-        shape = type("Shape", (), {"__class_getitem__": classmethod(lambda cls, item: item[0])})
-        stand_in = types.ModuleType("jaxtyping")
-        for name in ("Bool", "Float", "Int", "Shaped"):
-            setattr(stand_in, name, shape)
-        sys.modules["jaxtyping"] = stand_in
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+from alone import naive, stand_in_for_jaxtyping, two_products  # noqa: E402
 
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 stand_in_for_jaxtyping()
-
 from hdt_fm.ops.contrastive import reference  # noqa: E402
 from hdt_fm.ops.contrastive import triton as room  # noqa: E402
-from hdt_fm.ops.contrastive._configs import OVERRIDE, WIDE, Config, Key, Tile, config_for, write_configs  # noqa: E402
 from hdt_fm.ops.contrastive.pairs import Exclusion, Pairs, all_pairs, rows_of_pairs  # noqa: E402
+from hdt_fm.ops.contrastive.triton import launch  # noqa: E402
+from hdt_fm.ops.contrastive.triton.configs import (  # noqa: E402
+    OVERRIDE,
+    WIDE,
+    Config,
+    Key,
+    Tile,
+    config_for,
+    write_configs,
+)
 
 
 def report(what: str, model: str, metric: str, values: float | list[float], unit: str, **own: Any) -> None:
@@ -78,6 +78,22 @@ def check(name: str, error: float, limit: float, **own: Any) -> None:
     if not ok:
         FAILED.append(name)
     report(f"check {name}", "triton", "error" if ok else "ERROR TOO LARGE", error, "1", limit=limit, **own)
+
+
+@contextmanager
+def chosen(choose: Callable[..., Config]) -> Iterator[None]:
+    """Other sizes of tiles, or another route, while it lasts."""
+    before = launch.config_for
+    launch.config_for = choose
+    try:
+        yield
+    finally:
+        launch.config_for = before
+
+
+def panels_only(*key: Any) -> Config:
+    """The usual configuration, but gradients by panels also where rows are narrow."""
+    return config_for(*key)._replace(chip=None)
 
 
 # --- data ---
@@ -153,14 +169,24 @@ def checks(quick: bool) -> None:
             parity("float32 tf32", problem_of(embeddings(2, 1030, 200, dtype), products="tf32"), 10.0)
         else:
             parity(f"{name} sigmoid rule", problem_of(embeddings(2, 1030, 200, dtype), 0.8, rule_of(1030)), 10.0, -10.0)
+    for dim in (40, 64, 128):
+        data = problem_of(embeddings(3, 1500, dim, torch.bfloat16), 0.8, rule_of(1500))
+        plain = problem_of(embeddings(2, 2047, dim, torch.bfloat16))
+        for route, choose in (("on chip", config_for), ("by panels", panels_only)):
+            with chosen(choose):
+                parity(f"bfloat16 {route}", plain, 20.0)
+                parity(f"bfloat16 {route} rule", data, 14.3)
+                parity(f"bfloat16 {route} sigmoid", plain, 10.0, -10.0)
+    repeat(problem_of(embeddings(3, 3000, 128, torch.bfloat16), 0.7, rule_of(3000)))
     if not quick:
         parity("bfloat16 many panels", problem_of(embeddings(2, 12001, 512, torch.bfloat16)), 30.0)
         parity(
-            "float16 many panels rule", problem_of(embeddings(2, 9001, 128, torch.float16), 0.9, rule_of(9001)), 30.0
+            "float16 many panels rule", problem_of(embeddings(2, 9001, 256, torch.float16), 0.9, rule_of(9001)), 30.0
         )
         sunk = embeddings(2, 700, 64, torch.float32, apart=0.1)
         sunk[0] *= -1
         parity("float32 sums that sink", problem_of(sunk), 100.0)
+        parity("bfloat16 sums that sink", problem_of(sunk.bfloat16()), 100.0)
     repeat(problem_of(embeddings(3, 3000, 256, torch.bfloat16), 0.7, rule_of(3000)))
     no_synchronisation(problem_of(embeddings(3, 1500, 128, torch.bfloat16), 0.7, rule_of(1500)))
     graph(problem_of(embeddings(3, 1500, 128, torch.bfloat16), 0.7, rule_of(1500)))
@@ -252,20 +278,6 @@ def timed(functions: dict[str, Callable[[], Any]], rounds: int) -> dict[str, lis
     return found
 
 
-def naive(query: Tensor, key: Tensor, scale: Tensor) -> Tensor:
-    """What autocast makes of it with one product: 6 N^2 D."""
-    logits = (scale * (query @ key.T)).float()
-    target = torch.arange(len(query), device=query.device)
-    return (cross_entropy(logits, target) + cross_entropy(logits.T, target)) / 2
-
-
-def two_products(query: Tensor, key: Tensor, scale: Tensor) -> Tensor:
-    """A product for each direction, as open_clip's loss on one GPU: 12 N^2 D."""
-    target = torch.arange(len(query), device=query.device)
-    first, second = scale * query @ key.T, scale * key @ query.T
-    return (cross_entropy(first.float(), target) + cross_entropy(second.float(), target)) / 2
-
-
 def bound(rows: int, dim: int) -> dict[str, Callable[[], Any]]:
     """The products of 8 N^2 D alone, by the library, in the shapes of panels."""
     panel = min(rows, 4096)
@@ -313,6 +325,16 @@ def ours(problem: Pairs, backward: bool = True, bias: float | None = None) -> Ca
     return step
 
 
+def by_panels(step: Callable[[], Any]) -> Callable[[], Any]:
+    """The same by the route that narrow rows do not take."""
+
+    def run() -> None:
+        with chosen(panels_only):
+            step()
+
+    return run
+
+
 def memory_of(function: Callable[[], Any]) -> float | None:
     """MB above what lies there already; None if it does not fit."""
     torch.cuda.synchronize()
@@ -330,7 +352,9 @@ def memory_of(function: Callable[[], Any]) -> float | None:
 def bench(quick: bool) -> None:
     """Against rivals and against the library's products alone."""
     sizes = (
-        [(8192, 512)] if quick else [(n, d) for n in (32768, 8192, 2048) for d in (512, 256, 1024)] + [(131072, 512)]
+        [(8192, 512), (8192, 128)]
+        if quick
+        else [(n, d) for n in (32768, 8192, 2048) for d in (512, 128, 64, 256, 1024)] + [(131072, 512)]
     )
     for rows, dim in sizes:
         if time.monotonic() - START > BENCH_UNTIL:
@@ -339,6 +363,8 @@ def bench(quick: bool) -> None:
         data = embeddings(2, rows, dim, torch.bfloat16)
         problem = problem_of(data)
         rivals = {"triton": ours(problem), "triton forward": ours(problem, backward=False), **bound(rows, dim)}
+        if dim <= 128:
+            rivals["triton by panels"] = by_panels(ours(problem))
         if rows <= 32768:
             rivals |= {"naive": step_of(naive, data), "two products": step_of(two_products, data)}
         if dim == 512 and 2048 < rows <= 32768 and not quick:
@@ -392,39 +418,59 @@ TILES = [
 ]
 
 
+# On chip: rows of a program, rows of the other side at a time; the depth is the width.
+CHIPS = [
+    Tile(128, 64, 0, 8, 3),
+    Tile(128, 64, 0, 8, 2),
+    Tile(128, 128, 0, 8, 2),
+    Tile(128, 32, 0, 8, 3),
+    Tile(128, 32, 0, 8, 4),
+    Tile(64, 64, 0, 4, 2),
+    Tile(64, 64, 0, 4, 3),
+    Tile(64, 32, 0, 4, 3),
+]
+
+
 def tune(file: Path | None, quick: bool) -> None:
-    """Try every tile for each stage of bfloat16, one stage after another, and write the fastest of each width."""
+    """Try every tile for each stage of bfloat16, one stage after another, and write the fastest of each width.
+
+    Narrow rows take whichever route is faster.
+    """
     table: dict[Key, Config] = {}
+    widths = ((512, WIDE),) if quick else ((512, 512), (128, 128), (64, 64), (256, 256), (1024, WIDE))
     for rule in (False,) if quick else (False, True):
-        for dim, upto in ((512, WIDE),) if quick else ((512, 512), (256, 256), (1024, WIDE)):
+        for dim, upto in widths:
             data = embeddings(2, 16384, dim, torch.bfloat16)
             problem = problem_of(data, rule=rule_of(16384) if rule else None)
-            best = config_for(room._arch(data.device), "half", dim, rule)
+            best = panels_only(launch.arch(data.device), "half", dim, rule)
             for stage in ("sums", "push", "pull"):
                 step = ours(problem, backward=stage != "sums")
-                best = fastest(best, stage, step, dim, rule)
-            table[Key(room._arch(data.device), "half", upto, rule)] = best
-    room.config_for = config_for  # type: ignore[attr-defined]
+                best = fastest(best, stage, TILES, step, dim, rule)
+            if dim <= 128:
+                chips = [tile._replace(depth=dim) for tile in CHIPS]
+                best = fastest(best, "chip", chips, ours(problem), dim, rule)
+            table[Key(launch.arch(data.device), "half", upto, rule)] = best
     if file is not None:
         write_configs(file, table)
         os.environ[OVERRIDE] = str(file)
         print(f"wrote {file}; {OVERRIDE}={file} uses it")
 
 
-def fastest(config: Config, stage: str, step: Callable[[], Any], dim: int, rule: bool) -> Config:
+def fastest(config: Config, stage: str, tiles: Sequence[Tile], step: Callable[[], Any], dim: int, rule: bool) -> Config:
     """The tile of one stage, others unchanged."""
-    found: dict[Tile, float] = {}
-    for tile in [getattr(config, stage), *TILES]:
+    found: dict[Tile | None, float] = {}
+    for tile in [getattr(config, stage), *tiles]:
         if tile in found or time.monotonic() - START > TUNE_UNTIL:
             continue
         tried = config._replace(**{stage: tile})
-        room.config_for = lambda *_, tried=tried: tried  # type: ignore[attr-defined]
-        times = timed({"step": step}, 8).get("step")
+        with chosen(lambda *_, tried=tried: tried):
+            times = timed({"step": step}, 8).get("step")
         if times is None:
             continue
         found[tile] = statistics.median(times)
-        report("tune", stage, "time", times, "ms", tile=str(tuple(tile)), dim=dim, rule=rule)
-    return config._replace(**{stage: min(found, key=lambda tile: found[tile])}) if found else config
+        report("tune", stage, "time", times, "ms", tile=str(tile and tuple(tile)), dim=dim, rule=rule)
+    best: dict[str, Any] = {stage: min(found, key=lambda tile: found[tile])} if found else {}
+    return config._replace(**best)
 
 
 def main() -> int:
@@ -435,16 +481,24 @@ def main() -> int:
     parser.add_argument("--tune", type=Path, help="where to write the fastest configurations")
     parser.add_argument("--only", default="checks,tune,bench", help="parts, with commas between")
     chosen = parser.parse_args()
+    parts = {"checks": lambda: checks(chosen.quick), "tune": lambda: tune(chosen.tune, chosen.quick)}
+    parts["bench"] = lambda: bench(chosen.quick)
+    asked = chosen.only.split(",")
+    if not set(asked) <= set(parts):
+        parser.error(f"--only: expected some of {', '.join(parts)}; got {chosen.only!r}")
     if not torch.cuda.is_available():
         print("no GPU here: these checks need one (torch.cuda.is_available() is False)", file=sys.stderr)
         return 2
     import triton
 
     print(torch.cuda.get_device_name(), "torch", torch.__version__, "triton", triton.__version__)
-    parts = {"checks": lambda: checks(chosen.quick), "tune": lambda: tune(chosen.tune, chosen.quick)}
-    parts["bench"] = lambda: bench(chosen.quick)
-    for name in chosen.only.split(","):
-        parts[name]()
+    for name in asked:
+        # A part that breaks must not take with it what the others have found: time on a GPU is scarce.
+        try:
+            parts[name]()
+        except Exception:
+            traceback.print_exc()
+            FAILED.append(name)
     for row in ROWS:
         row |= {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "triton": triton.__version__}
     if chosen.json:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hdt_fm.ops.contrastive import check_fit, contrastive_losses
 from hdt_fm.ops.contrastive.pairs import Exclusion, Pairs, exclusion_of
-from hdt_fm.ops.contrastive.rows import Rows
+from hdt_fm.ops.contrastive.rows import of_all_rows
 
 
 @dataclass(frozen=True)
@@ -68,19 +68,16 @@ def leave_one_out_loss(
     """
     modalities = len(embeddings)
     check_fit(embeddings, present, None)
-    rows = Rows.of(len(present), present.device) if spread else None
-    everyone = present if rows is None else rows.gather(present)
-    if rows is not None:
-        subject, time_s = rows.gather_known(subject), rows.gather_known(time_s)
-    exclusions = _exclusions(everyone, of_person, subject, time_s, exclude_within_s)
+    known = of_all_rows(spread, present, subject, time_s)
+    exclusions = _exclusions(known.present, of_person, known.subject, known.time_s, exclude_within_s)
     with torch.autocast(embeddings.device.type, enabled=False):
         exact = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
         here = present.T[..., None]
         exact = torch.where(here, exact, torch.zeros_like(exact))
         together = mean_of_others(exact, present) if others is None else others.to(exact.dtype)
         pairs = tuple((m, modalities + m) for m in range(modalities))
-        both = everyone.T & (everyone.sum(1) > 1)
-        problem = Pairs(torch.cat((exact, together)), pairs, both, exclusions, products=products, rows=rows)
+        both = known.present.T & (known.present.sum(1) > 1)
+        problem = Pairs(torch.cat((exact, together)), pairs, both, exclusions, products=products, rows=known.rows)
         loss, found, counts = contrastive_losses(problem, logit_scale, impl)
     return LeaveOneOutOutput(loss, found.loss, counts)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hdt_fm.ops.contrastive import check_fit, contrastive_losses
 from hdt_fm.ops.contrastive.pairs import Pairs, all_pairs, exclusions_of, rows_of_pairs
-from hdt_fm.ops.contrastive.rows import Rows
+from hdt_fm.ops.contrastive.rows import of_all_rows
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,9 @@ def sigmoid_pairs_loss(
     """
     pairs = all_pairs(len(embeddings))
     check_fit(embeddings, present, weight)
-    rows = Rows.of(len(present), present.device) if spread else None
-    if rows is not None:
-        present = rows.gather(present)
-        subject, time_s, weight = (rows.gather_known(one) for one in (subject, time_s, weight))
-    exclusions = exclusions_of(pairs, of_person, subject, time_s, exclude_within_s)
-    both = rows_of_pairs(present, pairs)
-    problem = Pairs(embeddings, pairs, both, exclusions, weight, products=products, rows=rows)
+    known = of_all_rows(spread, present, subject, time_s, weight)
+    exclusions = exclusions_of(pairs, of_person, known.subject, known.time_s, exclude_within_s)
+    both = rows_of_pairs(known.present, pairs)
+    problem = Pairs(embeddings, pairs, both, exclusions, known.weight, products=products, rows=known.rows)
     loss, found, counts = contrastive_losses(problem, logit_scale, impl, bias=logit_bias)
     return SigmoidOutput(loss, found.loss, counts, pairs)

@@ -1,6 +1,6 @@
 """Compile the contrastive kernels of every shipped configuration for a GPU that need not be there; print their needs.
 
-    python tests/ops/compile_kernels.py [sm90|sm80] [part/parts] [kernel]
+    python tests/ops/compile_kernels.py [sm90|sm80] [kernel]
 
 Runs in a process of its own: in interpret mode, which other tests use, helper functions cannot be compiled. One line
 of JSON for each kernel: registers, stack, shared memory, and counts of the instructions that tell what it became.
@@ -19,8 +19,8 @@ import triton.backends.nvidia
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from hdt_fm.ops.contrastive import _kernels as kernels
-from hdt_fm.ops.contrastive._configs import CONFIGS, Tile
+from hdt_fm.ops.contrastive.triton import kernels
+from hdt_fm.ops.contrastive.triton.configs import CONFIGS, WIDE, Tile
 
 TOOLS = Path(triton.backends.nvidia.__file__).parent / "bin"
 # What PyTorch's allocator and rounded sizes promise, and the launcher tells the compiler.
@@ -87,7 +87,7 @@ def resources(compiled) -> dict:
 
 
 def cases(arch: str) -> list[tuple]:
-    """(name, kernel, tile, rows, constants) of every configuration, each once.
+    """(name, kernel, tile, rows, constants) of every configuration, each tile of a kernel once.
 
     Rows of float16 give the code of bfloat16, and TF32 in one product less of the code of three.
     """
@@ -97,22 +97,31 @@ def cases(arch: str) -> list[tuple]:
             continue
         rows = "bf16" if key.precision == "half" else "fp32"
         usual = {"precision": "tf32x3", "upcast": False, "pairs_above": 16}
-        for sigmoid in (False, True):
-            extra = usual | {"rule": key.rule, "sigmoid": sigmoid}
-            found["sums", config.sums, rows, key.rule, sigmoid] = (kernels.sums_kernel, extra)
-            found["push", config.push, rows, key.rule, sigmoid] = (kernels.push_kernel, extra)
-        found["repair", config.sums, rows, key.rule] = (kernels.repair_kernel, usual | {"rule": key.rule})
+        stages = {"sums": kernels.sums_kernel}
+        stages |= {"push": kernels.push_kernel} if key.width == WIDE else {"chip": kernels.chip_kernel}
+        for stage, kernel in stages.items():
+            for sigmoid in (False, True):
+                name = (stage, getattr(config, stage), rows, sigmoid)
+                # With a rule the masks stand in the same code and take more; on chip without one it is other code.
+                name = (*name, key.rule) if stage == "chip" else name
+                if key.rule or name not in found:
+                    found[name] = (kernel, usual | {"rule": key.rule, "sigmoid": sigmoid})
+        if key.rule or ("repair", config.sums, rows) not in found:
+            found["repair", config.sums, rows] = (kernels.repair_kernel, usual | {"rule": key.rule})
         found["pull", config.pull, rows] = (kernels.pull_kernel, usual)
-    for name, (kernel, extra) in SMALL.items():
-        found[name, Tile(0, 0, 0, 4, 3), "bf16"] = (kernel, extra)
+    if arch == "sm90":
+        for name, (kernel, extra) in SMALL.items():
+            found[name, Tile(0, 0, 0, 4, 3), "bf16"] = (kernel, extra)
+    else:
+        # The same code, checked for one device already: here the question is which tiles fit.
+        found = {name: one for name, one in found.items() if name[0] != "repair" and not one[1].get("sigmoid")}
     return [(name[0], kernel, name[1], name[2], extra) for name, (kernel, extra) in found.items()]
 
 
-def main(arch: str = "sm90", share: str = "0/1", only: str = "") -> None:
-    """Print one line for each case of this share."""
+def main(arch: str = "sm90", only: str = "") -> None:
+    """Print one line for each case."""
     assert os.environ.get("TRITON_INTERPRET", "0") != "1", "interpreted kernels cannot be compiled"
-    part, parts = map(int, share.split("/"))
-    for name, kernel, tile, rows, extra in cases(arch)[part::parts]:
+    for name, kernel, tile, rows, extra in cases(arch):
         if only and only not in name:
             continue
         found = compile_kernel(kernel, tile, int(arch[2:]), rows, extra)

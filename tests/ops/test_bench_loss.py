@@ -24,8 +24,10 @@ def bench(repo: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def test_all_contenders_compute_the_same(bench: ModuleType) -> None:
     for name, (of_loss, of_gradients) in bench.errors((200, 16), "cpu", torch.float32).items():
-        assert of_loss < 1e-5, name
-        assert of_gradients < 1e-5, name
+        # Rows of eight bits, where this CPU has products for them.
+        bound = 4e-3 if "bf16" in name else 1e-5
+        assert of_loss < bound, name
+        assert of_gradients < bound, name
 
 
 def test_rows_are_flat_and_ratios_are_those_of_the_times(bench: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,6 +51,27 @@ def test_a_median_and_its_interval_are_values_that_were_measured(bench: ModuleTy
     assert (value, low, high) == (7.0, 3.0, 11.0)
 
 
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        (["--sizes", "foo"], "expected rows x dim by commas"),
+        (["--sizes", "0x8"], "expected rows x dim by commas"),
+        (["--rounds", "0"], "must be 1 or more"),
+        (["--device", "cuda"], "finds no GPU here"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], said: list[str], answer: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("sys.argv", ["bench_loss.py", *said])
+    with pytest.raises(SystemExit) as stop:
+        bench.main()
+    assert stop.value.code == 2
+    assert answer in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are asked of Linux")
 def test_peak_memory_is_that_of_the_step(bench: ModuleType) -> None:
     grown = {name: bench.peak_growth(name, (2500, 16), "cpu", torch.float32) for name in ("ours", "naive")}
     # Three arrays and more of 25 MB.

@@ -268,6 +268,8 @@ def small_tiles(monkeypatch):
 def test_chunked_is_the_reference(
     small_tiles, seed, modalities, batch, dim, share, scale, within, weighted, direction, tiles, keep, length
 ):
+    # Thousands of tiles of one entry find nothing that hundreds do not.
+    batch = min(batch, 20) if tiles[0] < 7 else batch
     z, present, about = random_problem(seed, modalities, batch, dim, share, within, weighted)
     small_tiles(*tiles, keep)
     # A scale for each pair where there are several.

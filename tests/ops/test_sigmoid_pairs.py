@@ -124,6 +124,8 @@ def test_bfloat16_rows_are_summed_in_float32():
     tile=st.sampled_from([(1, 2), (7, 5), (64, 16)]),
 )
 def test_tiles_are_the_reference(seed, modalities, batch, share, scale, bias, within, weighted, tile):
+    # Thousands of tiles of one entry find nothing that hundreds do not.
+    batch = min(batch, 20) if tile[0] < 7 else batch
     generator = torch.Generator().manual_seed(seed)
     z = normalize(torch.randn(modalities, batch, 5, generator=generator, dtype=torch.float64), dim=-1)
     present = torch.rand(batch, modalities, generator=generator) < share

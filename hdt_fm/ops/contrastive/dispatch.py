@@ -7,7 +7,9 @@
 | CUDA | bfloat16, float16, float32 | any | `triton`, where Triton is installed |
 | CUDA | float64, or without Triton | any | as on the CPU |
 
-Rows that lie in several processes are computed by `spread`, with the tiles of `chunked`, whatever the device.
+Rows that lie in several processes are computed by `spread`, with the tiles of `chunked`, or by `triton/spread.py` with
+the kernels, by the same table. Gradients by kernels are made on chip or by panels as `triton/configs.py` says: on chip
+for half-precision rows of up to 128 numbers (before sm90 only without an exclusion).
 Nothing else is looked at (free memory, load, how many rows a pair has), so that a run repeats.
 """
 
@@ -36,11 +38,11 @@ class Implementation(NamedTuple):
     sigmoid: Callable[..., PairLosses]
 
 
-def _later(function: str) -> Callable[..., PairLosses]:
-    """A function of `triton.py`, which registers operators when it is imported and needs Triton when it is called."""
+def _later(function: str, room: str = "") -> Callable[..., PairLosses]:
+    """A function of the folder `triton`, which registers operators when it is imported and needs Triton when called."""
 
     def call(*given: Any) -> PairLosses:
-        return getattr(import_module("hdt_fm.ops.contrastive.triton"), function)(*given)
+        return getattr(import_module(f"hdt_fm.ops.contrastive.triton{room}"), function)(*given)
 
     return call
 
@@ -52,9 +54,14 @@ IMPLEMENTATIONS: Mapping[str, Implementation] = MappingProxyType(
         "triton": Implementation(_later("pair_losses"), _later("sigmoid_losses")),
     }
 )
-
-
-SPREAD = Implementation(spread.pair_losses, spread.sigmoid_losses)
+# The same where rows lie in several processes.
+SPREAD: Mapping[str, Implementation] = MappingProxyType(
+    {
+        "reference": Implementation(spread.pair_losses, spread.sigmoid_losses),
+        "chunked": Implementation(spread.pair_losses, spread.sigmoid_losses),
+        "triton": Implementation(_later("pair_losses", ".spread"), _later("sigmoid_losses", ".spread")),
+    }
+)
 
 
 def choose(problem: Pairs, impl: str, kind: Kind) -> Callable[..., PairLosses]:
@@ -63,12 +70,10 @@ def choose(problem: Pairs, impl: str, kind: Kind) -> Callable[..., PairLosses]:
     Raises:
         UnknownNameError: If `impl` is not in the table.
     """
-    if problem.rows is not None:
-        return getattr(SPREAD, kind)
     name = automatic(problem) if impl == "auto" else impl
     if name not in IMPLEMENTATIONS:
         raise unknown_name("implementation", name, ("auto", *IMPLEMENTATIONS), where="ops/contrastive")
-    return getattr(IMPLEMENTATIONS[name], kind)
+    return getattr((IMPLEMENTATIONS if problem.rows is None else SPREAD)[name], kind)
 
 
 def automatic(problem: Pairs) -> str:

@@ -1,9 +1,10 @@
 """How the rows of a batch lie in several processes, and what processes exchange of them."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, distributed
 
 
@@ -32,10 +33,6 @@ class Rows:
         """Place of this process's rows among all."""
         return slice(sum(self.counts[: self.rank]), sum(self.counts[: self.rank + 1]))
 
-    def gather_known(self, known: Tensor | None) -> Tensor | None:
-        """As `gather`, of what may not be known; all processes know it or none."""
-        return None if known is None else self.gather(known)
-
     def gather(self, rows: Shaped[Tensor, "row ..."]) -> Shaped[Tensor, "all ..."]:
         """Rows of all processes; without gradient."""
         # Collectives need equal shapes: short ones are filled up.
@@ -53,3 +50,24 @@ class Rows:
         own = torch.empty_like(sent[0])
         distributed.reduce_scatter_tensor(own, sent.flatten(0, 1))
         return own[: self.counts[self.rank]]
+
+
+class Known(NamedTuple):
+    """What is known of all rows of a batch, and where this process's lie among them (None: they are all)."""
+
+    rows: Rows | None
+    present: Bool[Tensor, "all modality"]
+    subject: Int[Tensor, " all"] | None
+    time_s: Float[Tensor, " all"] | None
+    weight: Float[Tensor, " all"] | None
+
+
+def of_all_rows(
+    spread: bool, present: Tensor, subject: Tensor | None, time_s: Tensor | None, weight: Tensor | None = None
+) -> Known:
+    """What is given, of the rows of all processes where the batch is spread over them; all know a thing, or none."""
+    if not spread:
+        return Known(None, present, subject, time_s, weight)
+    rows = Rows.of(len(present), present.device)
+    known = (None if one is None else rows.gather(one) for one in (subject, time_s, weight))
+    return Known(rows, rows.gather(present), *known)

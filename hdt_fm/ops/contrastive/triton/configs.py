@@ -37,23 +37,39 @@ class Tile(NamedTuple):
 
 
 class Config(NamedTuple):
-    """Tiles of the three stages, and the most query rows of a panel.
+    """Tiles of the stages, the most query rows of a panel, and by which route gradients are made.
 
     Attributes:
         sums: Of the forward pass.
-        push: Of dL/ds.
+        push: Of dL/ds, on the route by panels.
         pull: Of the products with it; its `columns` run along the width.
+        chip: Of the route on chip; its `depth` is the width that rows are filled up to, a power of two. None for
+            panels, which wider rows take in any case.
     """
 
     sums: Tile
     push: Tile
     pull: Tile
     panel: int = 4096
+    chip: Tile | None = None
 
     @property
     def room(self) -> int:
         """What numbers of packed rows are rounded up to."""
-        return max(self.sums.rows, self.sums.columns, self.push.rows, self.push.columns, self.pull.rows)
+        chip = self.chip or self.push
+        sides = (self.sums.rows, self.sums.columns, self.push.rows, self.push.columns, self.pull.rows)
+        return max(*sides, chip.rows, chip.columns)
+
+    def on_chip(self, width: int) -> bool:
+        """Whether gradients of so wide rows are made on chip."""
+        return self.chip is not None and width <= self.chip.depth
+
+    def packed_width(self, width: int) -> int:
+        """What rows are filled up to with zeros."""
+        if self.chip is not None and width <= self.chip.depth:
+            return self.chip.depth
+        depth = max(self.sums.depth, self.push.depth)
+        return -(-width // depth) * depth
 
     def panel_rows(self, pairs: int, query_room: int, key_room: int) -> int:
         """Query rows of one panel, so that all pairs' panels together stay small."""
@@ -86,21 +102,29 @@ _FULL = Config(Tile(128, 128, 32, 8, 3), Tile(128, 64, 32, 8, 3), Tile(128, 64, 
 _OLD = Config(Tile(128, 64, 32, 8, 3), Tile(128, 64, 32, 8, 3), Tile(128, 64, 32, 8, 3))
 _OLD_FULL = Config(Tile(64, 64, 16, 8, 2), Tile(64, 64, 16, 8, 2), Tile(64, 64, 16, 8, 2))
 _TINY = Config(Tile(16, 32, 16, 1, 1), Tile(32, 16, 16, 1, 1), Tile(16, 32, 16, 1, 1), panel=64)
-
+# By architecture, precision and rule: the panels' tiles, and those on chip for rows of up to 64 and 128.
+_SHIPPED: Mapping[tuple[str, str, bool], tuple[Config, tuple[Tile, ...]]] = MappingProxyType(
+    {
+        ("sm90", "half", False): (_HALF, (Tile(128, 64, 64, 8, 3), Tile(128, 64, 128, 8, 3))),
+        ("sm90", "half", True): (_HALF_RULE, (Tile(128, 64, 64, 8, 3), Tile(128, 32, 128, 8, 3))),
+        ("sm90", "float32", False): (_FULL, ()),
+        ("sm90", "float32", True): (_FULL, ()),
+        ("sm80", "half", False): (_OLD, (Tile(64, 32, 64, 4, 2), Tile(64, 32, 128, 4, 2))),
+        ("sm80", "half", True): (_OLD, ()),
+        ("sm80", "float32", False): (_OLD_FULL, ()),
+        ("sm80", "float32", True): (_OLD_FULL, ()),
+        **{
+            ("interpret", precision, rule): (_TINY, (Tile(16, 32, 64, 1, 1), Tile(32, 16, 128, 1, 1)))
+            for precision in ("half", "float32")
+            for rule in (False, True)
+        },
+    }
+)
 CONFIGS: Mapping[Key, Config] = MappingProxyType(
     {
-        Key("sm90", "half", WIDE, False): _HALF,
-        Key("sm90", "half", WIDE, True): _HALF_RULE,
-        Key("sm90", "float32", WIDE, False): _FULL,
-        Key("sm90", "float32", WIDE, True): _FULL,
-        Key("sm80", "half", WIDE, False): _OLD,
-        Key("sm80", "half", WIDE, True): _OLD,
-        Key("sm80", "float32", WIDE, False): _OLD_FULL,
-        Key("sm80", "float32", WIDE, True): _OLD_FULL,
-        Key("interpret", "half", WIDE, False): _TINY,
-        Key("interpret", "half", WIDE, True): _TINY,
-        Key("interpret", "float32", WIDE, False): _TINY,
-        Key("interpret", "float32", WIDE, True): _TINY,
+        Key(arch, precision, width, rule): config
+        for (arch, precision, rule), (panels, chips) in _SHIPPED.items()
+        for width, config in [*((chip.depth, panels._replace(chip=chip)) for chip in chips), (WIDE, panels)]
     }
 )
 
@@ -130,7 +154,11 @@ def read_configs(path: Path) -> dict[Key, Config]:
     try:
         return {
             Key(**entry["key"]): Config(
-                Tile(**entry["sums"]), Tile(**entry["push"]), Tile(**entry["pull"]), int(entry["panel"])
+                Tile(**entry["sums"]),
+                Tile(**entry["push"]),
+                Tile(**entry["pull"]),
+                int(entry["panel"]),
+                None if entry["chip"] is None else Tile(**entry["chip"]),
             )
             for entry in json.loads(path.read_text())
         }
@@ -147,7 +175,7 @@ def write_configs(path: Path, table: Mapping[Key, Config]) -> None:
     """What `read_configs` reads."""
     entries = [
         {"key": key._asdict(), **{name: getattr(config, name)._asdict() for name in ("sums", "push", "pull")}}
-        | {"panel": config.panel}
+        | {"panel": config.panel, "chip": config.chip and config.chip._asdict()}
         for key, config in table.items()
     ]
     path.write_text(json.dumps(entries, indent=1) + "\n")
