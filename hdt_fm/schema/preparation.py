@@ -4,9 +4,9 @@ The same record drives sharding, training and use on one person's folder, so wha
 use is made by the code and the numbers that made its training windows.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 
 from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.modalities import recorded
@@ -19,8 +19,63 @@ class Plain(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
+ArtefactClass = Literal["motion", "contact", "saturation", "dropout", "powerline"]
+ARTEFACT_CLASSES: tuple[ArtefactClass, ...] = ("motion", "contact", "saturation", "dropout", "powerline")
+
+
+class ArtefactSettings(Plain):
+    """Which artefacts are looked for in a modality, and what becomes of them.
+
+    Attributes:
+        classes: Those looked for; what a kind of signal cannot have is never found in it.
+        lowers: "quality" lowers the window's `sqi` alone; "observed" makes the samples unobserved as well.
+        reference: Modality of the same visit that shows movement; without it movement is told by the signal alone.
+    """
+
+    classes: tuple[ArtefactClass, ...] = Field(default=ARTEFACT_CLASSES, min_length=1)
+    lowers: Literal["quality", "observed"] = "quality"
+    reference: str | None = "acc"
+
+    @model_validator(mode="after")
+    def _known_reference(self) -> "ArtefactSettings":
+        if self.reference is not None:
+            recorded(self.reference)
+        return self
+
+
+class NoiseCancelling(Plain):
+    """How what a reference explains is taken out of a signal; see `hdt_fm/signal/adaptive_noise.py`.
+
+    Attributes:
+        reference: Modality of the same visit on the same device: an accelerometer, or what a microphone heard.
+        method: "rls", "nlms", or "ridge" (weights of the last 8 s, solved once a second).
+        taps: Past samples of each reference channel, at the prepared rate, that a sample may follow.
+        gated: Only where there is motion and the signal is coherent with it. Without, clean signals are harmed.
+        motion_floor: RMS of the band-limited reference, in its own unit, below which nothing is touched.
+        min_coherence: Of the signal with a reference channel, 0.5 to 8 Hz, below which nothing is touched.
+    """
+
+    reference: str = "acc"
+    method: Literal["rls", "nlms", "ridge"] = "rls"
+    taps: int = Field(default=8, ge=1, le=64)
+    gated: bool = True
+    motion_floor: float = Field(default=0.03, gt=0)
+    min_coherence: float = Field(default=0.4, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _known_reference(self) -> "NoiseCancelling":
+        recorded(self.reference)
+        return self
+
+
 class ModalityPreparation(Plain):
-    """Target rate and filter of one modality; `None` leaves a side of the band open."""
+    """Target rate and filter of one modality; `None` leaves a side of the band open.
+
+    `causal` filters forwards only, so that no sample knows of a later one, at the price of the filter's delay.
+    `source` names the recording, where it is not the one of the modality's own name: so windows hold a signal raw and
+    cleaned, `ppg` and, from the same recording, `ppg_wrist`. `own_start_s` puts a recording on the scale of its own
+    first seconds (median 0, interquartile range that of a normal distribution of SD 1), which are spent on it.
+    """
 
     sampling_rate_hz: float = Field(gt=0)
     highpass_hz: float | None = Field(default=None, gt=0)
@@ -28,6 +83,18 @@ class ModalityPreparation(Plain):
     order: int = Field(default=4, ge=1, le=10)
     channels: int = Field(default=1, ge=1)
     invert: bool = False
+    causal: bool = False
+    source: str | None = None
+    own_start_s: float | None = Field(default=None, gt=0)
+    artefacts: ArtefactSettings | None = None
+    cancel_noise: NoiseCancelling | None = None
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: Any) -> dict[str, Any]:
+        # Without the later settings a preparation is written as it always was: digests of shards stay.
+        written = handler(self)
+        later = {"causal": False, "source": None, "own_start_s": None, "artefacts": None, "cancel_noise": None}
+        return {key: value for key, value in written.items() if key not in later or getattr(self, key) != later[key]}
 
     @model_validator(mode="after")
     def _band_fits(self) -> "ModalityPreparation":
@@ -35,6 +102,11 @@ class ModalityPreparation(Plain):
         low, high = self.highpass_hz or 0.0, self.lowpass_hz or nyquist
         if not low < high <= nyquist:
             raise ValueError(f"the band must satisfy 0 <= highpass < lowpass <= {nyquist} Hz (half the sampling rate)")
+        if self.cancel_noise is not None and (self.highpass_hz is None or self.sampling_rate_hz < 16):
+            raise ValueError(
+                "cancel_noise needs highpass_hz, since the reference goes through the same filter and its gravity "
+                "would be taken for movement, and a sampling rate of 16 Hz or more, since the gate asks up to 8 Hz"
+            )
         return self
 
 
@@ -58,7 +130,14 @@ class Preparation(Plain):
         if not self.modalities:
             raise ValueError("name at least one modality")
         for name, settings in self.modalities.items():
-            recorded(name)
+            kind = recorded(name).kind
+            if settings.source is not None and recorded(settings.source).kind != kind:
+                raise ConfigError(
+                    f"{name} cannot be made from a recording of another kind",
+                    expected=f"{kind}, or {kind} at a place",
+                    got=settings.source,
+                    where=f"preparation.modalities.{name}.source",
+                )
             samples = self.window_s * settings.sampling_rate_hz
             if samples < 2 or abs(samples - round(samples)) > 1e-6:
                 raise ConfigError(

@@ -1,8 +1,8 @@
-"""Zero-phase filters, each segment alone."""
+"""Filters, zero-phase or causal, each segment alone."""
 
 import numpy as np
 from jaxtyping import Bool, Float32
-from scipy.signal import butter, sosfiltfilt
+from scipy.signal import butter, sosfilt, sosfilt_zi, sosfiltfilt
 
 from hdt_fm.signal.segments import runs
 
@@ -15,8 +15,9 @@ def band_filter(
     highpass_hz: float | None,
     lowpass_hz: float | None,
     order: int,
+    causal: bool = False,
 ) -> tuple[Float32[np.ndarray, "channel time"], Bool[np.ndarray, " time"]]:
-    """Butterworth filter run forwards and backwards over each segment, so nothing is delayed.
+    """Butterworth filter run forwards and backwards over each segment, so nothing is delayed; or forwards alone.
 
     A segment that is too short to be filtered becomes unobserved: one no longer than the filter's padding
     (three times its length), or shorter than one period of the high-pass edge, of which it cannot hold a cycle.
@@ -28,6 +29,8 @@ def band_filter(
         highpass_hz: Lower edge, or None for none.
         lowpass_hz: Upper edge, or None for none; half the sampling rate counts as none.
         order: Order of one pass; the gain is squared by the second pass (-6 dB at the edges).
+        causal: One pass, forwards (-3 dB at the edges): no sample knows of a later one, and all are delayed as the
+            filter delays. It begins as if the first value had always been there. Which segments are kept is the same.
 
     Returns:
         Filtered values (0 where unobserved) and their mask; the input as it is when no edge is given.
@@ -45,9 +48,14 @@ def band_filter(
         length = stop - start
         if length <= least or length < period:
             continue
-        # One period of the slowest edge as padding: the default is far shorter than a 0.05 Hz filter remembers.
-        padding = min(length - 1, max(least, round(period)))
-        filtered[:, start:stop] = sosfiltfilt(sections, values[:, start:stop].astype(np.float64), padlen=padding)
+        segment = values[:, start:stop].astype(np.float64)
+        if causal:
+            begun = sosfilt_zi(sections)[:, None] * segment[None, :, :1]
+            filtered[:, start:stop] = sosfilt(sections, segment, zi=begun)[0]
+        else:
+            # One period of the slowest edge as padding: the default is far shorter than a 0.05 Hz filter remembers.
+            padding = min(length - 1, max(least, round(period)))
+            filtered[:, start:stop] = sosfiltfilt(sections, segment, padlen=padding)
         kept[start:stop] = True
     return filtered, kept
 

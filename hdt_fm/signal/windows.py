@@ -1,16 +1,19 @@
 """A visit -> windows of every modality on one grid."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 from numpy.typing import NDArray
 
-from hdt_fm.schema.preparation import Preparation
+from hdt_fm.schema.modalities import modality
+from hdt_fm.schema.preparation import ArtefactClass, Preparation
 from hdt_fm.schema.recording import NS_PER_S, Recording, Visit
+from hdt_fm.signal.artefacts import share_in
 from hdt_fm.signal.labels import window_labels
-from hdt_fm.signal.prepare import prepare
+from hdt_fm.signal.prepare import Prepared, prepare_beside
+from hdt_fm.signal.pulse import LEAST_HZ, LEAST_S, heart_rate
 from hdt_fm.signal.quality import good
 
 
@@ -25,10 +28,14 @@ class Windows:
         observed: Per modality (window, time).
         present: (window, modality).
         quality: (window, modality): share of the window's samples, as they were read, that were observed, not
-            clipped and not standing still; 0 where absent. Nothing is dropped by it.
+            clipped, not standing still and none of the artefacts asked for; 0 where absent. Nothing is dropped by it.
         labels: One value a window; NaN where unknown.
         possible: Windows that fit between the first start and the last end of the prepared recordings.
         dropped: Those of them with too few modalities.
+        artefacts: Per modality for which they were asked, and class: share of each window's samples as they were read.
+        cancelled: Per modality whose noise was cancelled: mean gain in each window, 0 where nothing was touched.
+        pulse_quality: Per PPG whose noise was cancelled, (window, 2): how clear the pulse is, before and after (see
+            `pulse.py`); 0 where absent, and where windows are too short or too slow to show a pulse.
     """
 
     starts_ns: Int64[np.ndarray, " window"]
@@ -40,6 +47,9 @@ class Windows:
     labels: Mapping[str, NDArray[np.float32]]
     possible: int
     dropped: int
+    artefacts: Mapping[str, Mapping[ArtefactClass, NDArray[np.float64]]] = field(default_factory=dict)
+    cancelled: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    pulse_quality: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.starts_ns)
@@ -58,11 +68,15 @@ def cut(visit: Visit, preparation: Preparation) -> Windows:
         RecordingError: If a recording has another number of channels than the preparation.
     """
     names = tuple(preparation.modalities)
-    prepared = {
-        name: prepare(visit.recordings[name], settings)
+    sources = {
+        name: visit.recordings[settings.source or name]
         for name, settings in preparation.modalities.items()
-        if name in visit.recordings
+        if (settings.source or name) in visit.recordings
     }
+    found = {
+        name: prepare_beside(source, preparation.modalities[name], visit.recordings) for name, source in sources.items()
+    }
+    prepared = {name: one.recording for name, one in found.items()}
     window_ns = round(preparation.window_s * NS_PER_S)
     grid = _grid(list(prepared.values()), window_ns, round(preparation.hop_s * NS_PER_S))
     present = np.zeros((len(grid), len(names)), dtype=np.bool_)
@@ -75,8 +89,10 @@ def cut(visit: Visit, preparation: Preparation) -> Windows:
     quality = np.zeros(present.shape, dtype=np.float32)
     for column, name in enumerate(names):
         if name in prepared:
-            raw = visit.recordings[name]
+            raw = sources[name]
             clean = good(raw.values, raw.observed, raw.sampling_rate_hz)
+            if (artefacts := found[name].artefacts) is not None:
+                clean &= ~artefacts.any
             quality[:, column] = present[:, column] * _coverage(raw, clean, starts, preparation.window_s)
     signals, observed = {}, {}
     for column, (name, settings) in enumerate(preparation.modalities.items()):
@@ -95,7 +111,50 @@ def cut(visit: Visit, preparation: Preparation) -> Windows:
         },
         possible=len(grid),
         dropped=len(grid) - len(starts),
+        artefacts=_artefacts(sources, found, starts, preparation.window_s),
+        cancelled={
+            name: _mean_gain(one, starts, preparation.window_s)
+            for name, one in found.items()
+            if one.cancelled is not None
+        },
+        pulse_quality={
+            name: _pulse_quality(one, starts, present[:, names.index(name)], preparation.window_s)
+            for name, one in found.items()
+            if one.cancelled is not None and modality(name).kind == "ppg"
+        },
     )
+
+
+def _artefacts(
+    sources: Mapping[str, Recording], found: Mapping[str, Prepared], starts_ns: np.ndarray, window_s: float
+) -> dict[str, dict[ArtefactClass, NDArray[np.float64]]]:
+    shares = {}
+    for name, one in found.items():
+        if one.artefacts is not None:
+            first = _first_samples(sources[name], starts_ns)
+            shares[name] = one.artefacts.by_window(first, round(window_s * sources[name].sampling_rate_hz))
+    return shares
+
+
+def _pulse_quality(one: Prepared, starts_ns: np.ndarray, present: np.ndarray, window_s: float) -> NDArray[np.float64]:
+    assert one.cancelled is not None
+    rate, channels = one.recording.sampling_rate_hz, len(one.recording.values)
+    found = np.zeros((len(starts_ns), 2))
+    if window_s < LEAST_S or rate < LEAST_HZ:
+        return found
+    for column, values in enumerate((one.cancelled.raw, one.recording.values)):
+        shown = np.where(one.recording.observed, values, np.float32(0.0))
+        shape = (len(starts_ns), channels, round(window_s * rate))
+        windows, _ = _take(replace(one.recording, values=shown), starts_ns, present, shape)
+        each = [heart_rate(windows[:, channel].astype(np.float64), rate).quality for channel in range(channels)]
+        found[:, column] = np.mean(each, axis=0)
+    return found
+
+
+def _mean_gain(one: Prepared, starts_ns: np.ndarray, window_s: float) -> NDArray[np.float64]:
+    assert one.cancelled is not None
+    gain, length = one.cancelled.gain, round(window_s * one.recording.sampling_rate_hz)
+    return share_in(gain, _first_samples(one.recording, starts_ns), length)
 
 
 def _grid(recordings: list[Recording], window_ns: int, hop_ns: int) -> Int64[np.ndarray, " window"]:
