@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule, Trainer
 from pytorch_lightning.loops.progress import _ProcessedTracker
 
+from hdt_fm.data.loading import Loading
 from hdt_fm.data.mixture import CohortMixture, InTurn
 from hdt_fm.data.selection import positions_of
 from hdt_fm.data.shards import ShardFolder, Verify
@@ -21,7 +22,8 @@ class ShardDataModule(LightningDataModule):
     """Endless training stream and fixed validation batches over people of one shard folder.
 
     The stream never ends an epoch of its own: bound the run by `max_steps`, or by `limit_train_batches` where
-    Lightning's epochs are wanted. Batches are made in this process; no loader workers.
+    Lightning's epochs are wanted. Batches are made in this process, in lent buffers, by a thread that is ahead of the
+    step; a step that holds on to a batch keeps its buffer.
 
     Args:
         folder: An open folder, or its path.
@@ -30,6 +32,7 @@ class ShardDataModule(LightningDataModule):
         batch_size: Global batch in windows, over all processes.
         val_batch_size: As `batch_size` where not given.
         people_per_pool: See `WindowStream`.
+        loading: How training batches are made; one thread where not given.
         val_windows: At most so many validation windows; they lie interleaved, so the first ones are a fair draw.
 
     Raises:
@@ -49,6 +52,7 @@ class ShardDataModule(LightningDataModule):
         pool_blocks: int = 8,
         people_per_pool: int | None = None,
         verify: Verify = "touch",
+        loading: Loading | None = None,
     ) -> None:
         super().__init__()
         self.folder = folder if isinstance(folder, ShardFolder) else ShardFolder.open(folder, verify=verify)
@@ -57,6 +61,7 @@ class ShardDataModule(LightningDataModule):
         self.val_subjects = everyone[:0] if val_subjects is None else np.asarray(val_subjects)
         self._refuse_leak()
         self.batch_size, self.seed = batch_size, seed
+        self.loading = Loading(threads=1) if loading is None else loading
         self.pool_blocks, self.people_per_pool = pool_blocks, people_per_pool
         self.train_positions = positions_of(self.folder, self.train_subjects)
         val_positions = positions_of(self.folder, self.val_subjects)[:val_windows]
@@ -83,6 +88,7 @@ class ShardDataModule(LightningDataModule):
             people_per_pool=self.people_per_pool,
             rank=rank,
             world=world,
+            loading=self.loading,
         )
 
     def train_dataloader(self) -> WindowStream:
@@ -133,7 +139,8 @@ class MixtureDataModule(LightningDataModule):
         trainer = self.trainer
         rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         streams = {name: one.stream(rank, world) for name, one in self.cohorts.items()}
-        mixture = CohortMixture(streams, modalities=self.modalities, alpha=self.alpha, seed=self.seed)
+        threads = max(one.loading.threads for one in self.cohorts.values())
+        mixture = CohortMixture(streams, modalities=self.modalities, alpha=self.alpha, seed=self.seed, threads=threads)
         if trainer:
             mixture.follow(lambda: _finished_batches(trainer))
         return mixture

@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset
 
+from hdt_fm.data.ahead import in_order
+from hdt_fm.data.loading import numbers_from
 from hdt_fm.data.stream import OrderedBatches, Place, WindowStream, refuse_other
+from hdt_fm.data.tables import AnyBatch
 from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.permutation import keyed_permutation
@@ -43,7 +46,7 @@ def cohort_shares(windows: Mapping[str, int], alpha: float) -> dict[str, float]:
     return {name: weight / sum(weights.values()) for name, weight in weights.items()}
 
 
-class CohortMixture(IterableDataset[Batch]):
+class CohortMixture(IterableDataset[AnyBatch]):
     """Batches of several streams in turn, each with the columns of all modalities.
 
     Batch g is of cohort `cohort_of(g)` and is that cohort's next one: batch k of its own stream, where k of the
@@ -55,6 +58,11 @@ class CohortMixture(IterableDataset[Batch]):
         modalities: Columns of every batch, those of the model.
         alpha: See `cohort_shares`.
         batches: Stop before this batch; None goes on for ever.
+        threads: That make batches ahead, of whatever cohort is next; what each stream's `loading` says of buffers and
+            codes holds, and its own threads rest.
+
+    Raises:
+        ConfigError: If a share is out of range, or a stream asks for worker processes.
     """
 
     def __init__(
@@ -65,7 +73,11 @@ class CohortMixture(IterableDataset[Batch]):
         alpha: float,
         seed: int,
         batches: int | None = None,
+        threads: int = 0,
     ) -> None:
+        if any(stream.maker.loading.workers for stream in streams.values()):
+            raise ConfigError("A mixture has no worker processes", where="loading.workers", fix="use threads")
+        self.threads = threads
         self.streams, self.modalities = dict(streams), modalities
         self.alpha, self.seed, self.batches = alpha, seed, batches
         self.shares = cohort_shares({name: len(stream.order) for name, stream in self.streams.items()}, alpha)
@@ -78,11 +90,13 @@ class CohortMixture(IterableDataset[Batch]):
         """Whose windows batch `number` holds."""
         return self._names[int(self._round(number // ROUND)[0][number % ROUND])]
 
-    def batch(self, number: int) -> Batch:
+    def batch(self, number: int) -> AnyBatch:
         """Batch `number` (this process's slice of it), wherever the stream stands."""
         cohort = self.cohort_of(number)
-        batch = self.streams[cohort].batch(self._own_number(number))
-        return replace(batch.over(self.modalities), cohort=cohort)
+        batch = self.streams[cohort].batch(self._own_number(number)).over(self.modalities)
+        if isinstance(batch, Batch):
+            return replace(batch, cohort=cohort)
+        return replace(batch, rest=replace(batch.rest, cohort=cohort))
 
     def follow(self, finished: Callable[[], int]) -> None:
         """As of `WindowStream`."""
@@ -93,8 +107,10 @@ class CohortMixture(IterableDataset[Batch]):
         """Number of the next batch that nobody has finished."""
         return self._place.number
 
-    def __iter__(self) -> Iterator[Batch]:
-        return self._place.walk(self.batch, self.batches)
+    def __iter__(self) -> Iterator[AnyBatch]:
+        return self._place.walk(
+            lambda first: in_order(self.batch, numbers_from(first, self.batches), threads=self.threads)
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers and text: where the mixture stands and what it draws from."""

@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,21 +11,21 @@ import torch
 from numpy.typing import NDArray
 
 from hdt_fm.data.covariates import StaticTable, static_column
+from hdt_fm.data.gather import ModalityRows
+from hdt_fm.data.held import HeldArrays
+from hdt_fm.data.remote import RemoteFolder, place_of
+from hdt_fm.data.remote_tar import fetch_ahead, prepare
+from hdt_fm.data.rows import RowPlan
 from hdt_fm.data.shard_file import FACTS, ShardFile, Verify, blocks_of
+from hdt_fm.data.slots import Fresh, Room
 from hdt_fm.schema.batch import Batch, Signal
+from hdt_fm.schema.coded import CodedBatch, CodedSignal
 from hdt_fm.schema.covariates import Covariate
-from hdt_fm.schema.errors import ShardError, unknown_name
+from hdt_fm.schema.errors import LeakError, ShardError
 from hdt_fm.schema.modalities import STATIC
-from hdt_fm.schema.shard import (
-    MANIFEST_NAME,
-    SHARD_PATTERN,
-    SHARD_VERSION,
-    ModalityColumn,
-    ShardEntry,
-    ShardManifest,
-)
-
-MAX_MANIFEST_BYTES = 256 << 20
+from hdt_fm.schema.shard import MANIFEST_NAME, ShardManifest
+from hdt_fm.schema.shard_manifest import MAX_MANIFEST_BYTES, entries_of, no_manifest, parse_manifest
+from hdt_fm.schema.shard_people import FIX, strangers
 
 
 class ShardFolder:
@@ -43,14 +43,24 @@ class ShardFolder:
         block_of: Number of the block (over the split) that holds each position; rising.
     """
 
-    def __init__(self, path: Path, manifest: ShardManifest, digest: str, split: str, verify: Verify) -> None:
-        self.path, self.manifest, self.digest, self.split = path, manifest, digest, split
+    def __init__(
+        self, place: Path | RemoteFolder, manifest: ShardManifest, digest: str, split: str, verify: Verify
+    ) -> None:
+        self.path = place if isinstance(place, Path) else Path(place.name)
+        self.manifest, self.digest, self.split = manifest, digest, split
         self.header, self.modalities = manifest.header, tuple(column.name for column in manifest.header.modalities)
-        self._shards = [ShardFile(path, entry, self.header, verify) for entry in _entries(manifest, split)]
+        entries, held = entries_of(manifest, split), HeldArrays()
+        if isinstance(place, RemoteFolder):
+            prepare(place, entries)
+        self._shards = [ShardFile(place, entry, self.header, verify, held) for entry in entries]
         self._static: StaticTable | None = None
         self._blocks: list[tuple[ShardFile, dict[str, int]]] = []
         for shard in self._shards:
             self._blocks += [(shard, names) for names in blocks_of(shard, self.header)]
+        self._rows = {column.name: ModalityRows(column, self._blocks) for column in self.header.modalities}
+        facts = (*FACTS, *(f"y_{label.name}" for label in self.header.labels))
+        fetch_ahead((shard.tar, names[name]) for shard, names in self._blocks for name in facts if name in names)
+        self._refuse_strangers()
         self._read_facts()
 
     @classmethod
@@ -58,6 +68,7 @@ class ShardFolder:
         """Open a folder.
 
         Args:
+            path: A folder here, or on a server by its http(s) address; what is read of that stays in a cache on disk.
             split: Name of a split; `all` is every split in turn where there is none of that name.
             verify: `touch` compares a member's checksum when it is first read, `full` each shard's sha256 now,
                 `off` neither. Sizes, names and bounds are always checked.
@@ -65,38 +76,15 @@ class ShardFolder:
         Raises:
             ShardError: If it is not a finished shard folder of this version, or holds what a shard may not hold.
             CorruptShardError: If a shard is missing, cut off or changed.
+            LeakError: If somebody is in two splits.
             UnknownNameError: If there is no such split.
         """
-        path = Path(path)
-        file = path / MANIFEST_NAME
-        if not file.is_file():
-            raise ShardError(
-                "The folder is not a shard folder, or its build did not finish",
-                where=path.name,
-                expected=f"a {MANIFEST_NAME} in it",
-                fix="run `hdt-fm shard` on it (again); an interrupted build goes on where it stopped",
-            )
-        if file.stat().st_size > MAX_MANIFEST_BYTES:
-            raise ShardError("The manifest is too large to be one", where=path.name)
-        data = file.read_bytes()
-        try:
-            manifest = ShardManifest.model_validate_json(data)
-        except ValueError as error:
-            raise ShardError(
-                "The manifest cannot be read",
-                where=f"{path.name}/{MANIFEST_NAME}",
-                got=type(error).__name__,
-                fix="build the folder again with `hdt-fm shard`",
-            ) from None
-        if manifest.version != SHARD_VERSION:
-            raise ShardError(
-                "The shard folder is of another version",
-                where=path.name,
-                expected=str(SHARD_VERSION),
-                got=str(manifest.version),
-                fix="build it again with this version of hdt_fm",
-            )
-        return cls(path, manifest, hashlib.sha256(data).hexdigest(), split, verify)
+        place = place_of(path)
+        data = _manifest_of(place)
+        if data is None:
+            raise no_manifest(place.name)
+        manifest = parse_manifest(data, where=place.name)
+        return cls(place, manifest, hashlib.sha256(data).hexdigest(), split, verify)
 
     def with_static(self, columns: Sequence[Covariate]) -> "ShardFolder":
         """The same windows with these facts about their people as one more modality, `static`.
@@ -128,67 +116,74 @@ class ShardFolder:
         edges = np.searchsorted(self.block_of, np.arange(len(self._blocks) + 1))
         return [np.arange(first, last) for first, last in pairwise(edges)]
 
-    def gather(self, positions: NDArray[np.int64]) -> Batch:
+    def gather(self, positions: NDArray[np.int64], room: Room | None = None) -> Batch:
         """The windows at `positions`, in that order, in their canonical units.
+
+        Args:
+            room: Memory for signals; new memory when not given. Ids, times and labels always have their own.
 
         Raises:
             ShardError: If a position does not exist.
             CorruptShardError: If bytes that are read for the first time differ from what was written.
         """
+        return self._gather(positions, room or Fresh(), coded=False).rest
+
+    def gather_coded(self, positions: NDArray[np.int64], room: Room | None = None) -> CodedBatch:
+        """As `gather`, but what is stored as int16 stays so: decode it where it is used, by `to(device)`."""
+        return self._gather(positions, room or Fresh(), coded=True)
+
+    def _gather(self, positions: NDArray[np.int64], room: Room, *, coded: bool) -> CodedBatch:
         positions = np.asarray(positions, dtype=np.int64)
         if len(positions) and not (positions.min() >= 0 and positions.max() < self.windows):
             raise ShardError("A position is outside the folder", expected=f"0 to {self.windows - 1}")
-        present, groups = self.present[positions], list(self._groups(positions))
-        signals = {
-            column.name: self._static.signal(self.subject_rows[positions], column)
-            if self._static is not None and column.name == STATIC
-            else self._signal(column, groups, present[:, number])
-            for number, column in enumerate(self.header.modalities)
-            if present[:, number].any()
-        }
-        return Batch(
+        plan = RowPlan.of(self.block_of[positions], self._row[positions])
+        self._fetch_ahead(plan)
+        present, subjects = self.present[positions], self.subject_rows[positions]
+        every, some = np.all(present, axis=0), np.any(present, axis=0)
+        signals: dict[str, Signal] = {}
+        codes: dict[str, CodedSignal] = {}
+        for number, column in enumerate(self.header.modalities):
+            here = None if every[number] else present[:, number]
+            if not some[number]:
+                continue
+            if self._static is not None and column.name == STATIC:
+                signals[STATIC] = self._static.signal(subjects, column)
+            elif coded and column.encoding == "i16":
+                codes[column.name] = self._rows[column.name].codes(plan, here, room)
+            else:
+                signals[column.name] = self._rows[column.name].signal(plan, here, room)
+        batch = Batch(
             modalities=self.modalities,
             signals=signals,
             present=torch.from_numpy(present),
-            subject=torch.from_numpy(self.subject_rows[positions].astype(np.int64)),
+            subject=torch.from_numpy(subjects.astype(np.int64)),
             time_s=torch.from_numpy(self.t0_ns[positions] / 1e9),
             window_id=torch.from_numpy(self.window_ids[positions]),
             labels={name: torch.from_numpy(values[positions]) for name, values in self.labels.items()},
         )
+        return CodedBatch(batch, codes)
 
-    def _groups(self, positions: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
-        """For each block that is needed: its number, the places in the batch, the rows in the block."""
-        block = self.block_of[positions]
-        order = np.argsort(block, kind="stable")
-        for places in np.split(order, np.flatnonzero(np.diff(block[order])) + 1):
-            if len(places):
-                yield int(block[places[0]]), places, self._row[positions[places]]
+    def _fetch_ahead(self, plan: RowPlan) -> None:
+        """What of a remote folder the plan needs and is not here yet, several at a time."""
+        if all(shard.tar.lasting for shard in self._shards):
+            return
+        blocks = [self._blocks[block] for block in np.unique(plan.block)]
+        wanted = [f"{column}{end}" for column in self.modalities for end in ("", "_observed")]
+        fetch_ahead((shard.tar, names[name]) for shard, names in blocks for name in wanted if name in names)
 
-    def _signal(
-        self,
-        column: ModalityColumn,
-        groups: list[tuple[int, NDArray[np.int64], NDArray[np.int64]]],
-        present: NDArray[np.bool_],
-    ) -> Signal:
-        values = np.zeros((len(present), column.channels, column.samples), dtype=np.float32)
-        observed = np.repeat(present[:, None], column.samples, axis=1)
-        for block, places, rows in groups:
-            shard, members = self._blocks[block]
-            if column.name not in members:
-                continue
-            taken = shard.array(members[column.name])[rows]
-            if column.encoding == "i16":
-                taken = taken.astype(np.float32)
-                taken *= np.float32(column.lsb)
-                taken += np.float32(column.offset)
-            values[places] = taken
-            if f"{column.name}_observed" in members:
-                bits = shard.array(members[f"{column.name}_observed"])[rows]
-                observed[places] &= np.unpackbits(bits, axis=1, count=column.samples).astype(np.bool_)
-        if not observed.all():
-            # Code 0 is not value 0: what was not observed is zero again only after this.
-            np.copyto(values, 0, where=~observed[:, None, :])
-        return Signal(torch.from_numpy(values), torch.from_numpy(observed), column.sampling_rate_hz)
+    def _refuse_strangers(self) -> None:
+        """Shards of a split hold windows of its own people only, where the manifest says whose split that is."""
+        home = {entry.path: name for name, part in self.manifest.splits.items() for entry in part}
+        for shard, names in self._blocks:
+            found = strangers(self.manifest, home[shard.entry.path], shard.array(names["subj"]))
+            # Rows that are nobody's are told of where facts are read.
+            rows = [row for row in found if 0 <= row < len(self.manifest.subjects)]
+            if rows:
+                raise LeakError(
+                    "A shard holds windows of a person who is in another split",
+                    where=f"{shard.entry.path}: subject {self.manifest.subjects[rows[0]].subject}",
+                    fix=FIX,
+                )
 
     def _read_facts(self) -> None:
         """Small members of every block, joined; revoked windows leave here."""
@@ -215,17 +210,9 @@ class ShardFolder:
             raise ShardError("A shard names a subject that the manifest does not have", where=self.path.name)
 
 
-def _entries(manifest: ShardManifest, split: str) -> list[ShardEntry]:
-    if split not in manifest.splits and split != "all":
-        raise unknown_name("split", split, [*manifest.splits, "all"])
-    chosen = [manifest.splits[split]] if split in manifest.splits else list(manifest.splits.values())
-    entries = [entry for part in chosen for entry in part]
-    if not all(SHARD_PATTERN.fullmatch(entry.path) for entry in entries):
-        # The path is foreign text: it stays out of the message and is never opened.
-        raise ShardError(
-            "The manifest names a file that cannot be a shard",
-            where=MANIFEST_NAME,
-            expected=f"paths of the form {SHARD_PATTERN.pattern}",
-            fix="do not trust this folder; get it from its maker again",
-        )
-    return entries
+def _manifest_of(place: Path | RemoteFolder) -> bytes | None:
+    if isinstance(place, RemoteFolder):
+        return place.file(MANIFEST_NAME, limit=MAX_MANIFEST_BYTES)
+    file = place / MANIFEST_NAME
+    # One byte too many is enough to tell that it is too large.
+    return file.open("rb").read(MAX_MANIFEST_BYTES + 1) if file.is_file() else None

@@ -1,6 +1,7 @@
 """The endless, resumable stream of training batches."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -8,18 +9,22 @@ import xxhash
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset
 
+from hdt_fm.data.loading import BatchMaker, Loading, Transform
 from hdt_fm.data.sampling import ShardOrder
 from hdt_fm.data.shards import ShardFolder
+from hdt_fm.data.tables import AnyBatch
 from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.errors import CheckpointError, ConfigError
 
 
-class WindowStream(IterableDataset[Batch]):
+class WindowStream(IterableDataset[AnyBatch]):
     """Batches in the order of (seed, epoch, position); an epoch's end lies inside a batch where it falls there.
 
     Batch g holds places g * batch_size to (g + 1) * batch_size of the endless order, so no window is left out and
     the whole state is a few numbers. It is its own loader: Lightning saves and restores its state. A batch counts
-    as consumed when its step has finished, by the counter given to `follow`; without one, when it was handed out.
+    as consumed when its step has finished, by the counter given to `follow`; without one, when it was handed out: what
+    threads or workers have made ahead does not count. In a DataLoader with workers each makes its turns, so that the
+    batches come out in the same order.
 
     Args:
         positions: Windows to draw from.
@@ -28,9 +33,11 @@ class WindowStream(IterableDataset[Batch]):
             each; None draws from `pool_blocks` blocks of the shards, which hold nearly everyone.
         batches: Stop before this global batch; None goes on for ever.
         rank, world: This process takes its equal slice of every batch.
+        loading: How batches are made, which changes nothing in them.
+        transform: Applied to each batch with its number, where the batch is made.
 
     Raises:
-        ConfigError: If `batch_size` cannot be divided by `world`.
+        ConfigError: If `batch_size` cannot be divided by `world`, or a transform is to see codes.
         ShardError: If there is no window to draw from.
     """
 
@@ -46,6 +53,8 @@ class WindowStream(IterableDataset[Batch]):
         batches: int | None = None,
         rank: int = 0,
         world: int = 1,
+        loading: Loading | None = None,
+        transform: Transform | None = None,
     ) -> None:
         if batch_size < 1 or batch_size % world:
             raise ConfigError(
@@ -62,6 +71,7 @@ class WindowStream(IterableDataset[Batch]):
         self.folder, self.batch_size, self.batches = folder, batch_size, batches
         self._slice = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
         self._windows = f"{xxhash.xxh3_64_intdigest(np.packbits(chosen).tobytes()):016x}"
+        self.maker = BatchMaker(folder, windows=batch_size // world, loading=loading or Loading(), transform=transform)
         self._place = Place()
 
     def follow(self, finished: Callable[[], int]) -> None:
@@ -73,13 +83,16 @@ class WindowStream(IterableDataset[Batch]):
         """Number of the next batch that nobody has finished."""
         return self._place.number
 
-    def batch(self, number: int) -> Batch:
+    def batch(self, number: int) -> AnyBatch:
         """Batch `number` (this process's slice of it), wherever the stream stands."""
-        positions = self.order.positions(0, number * self.batch_size, self.batch_size)
-        return self.folder.gather(positions[self._slice])
+        return self.maker.make(self.positions(number), number)
 
-    def __iter__(self) -> Iterator[Batch]:
-        return self._place.walk(self.batch, self.batches)
+    def positions(self, number: int) -> NDArray[np.int64]:
+        """The windows of this process's slice of batch `number`."""
+        return self.order.positions(0, number * self.batch_size, self.batch_size)[self._slice]
+
+    def __iter__(self) -> Iterator[AnyBatch]:
+        return self._place.walk(lambda first: self.maker.in_order(self.positions, first, self.batches))
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers and text: where the stream stands and what it draws from."""
@@ -133,15 +146,13 @@ class Place:
         self._start, self._given = number, 0
         self._base = self._finished() if self._finished else 0
 
-    def walk(self, batch: Callable[[int], Batch], until: int | None) -> Iterator[Batch]:
-        """Hand out batches from where the stream stands."""
+    def walk(self, batches: Callable[[int], Iterator[AnyBatch]]) -> Iterator[AnyBatch]:
+        """Hand out batches, made from a number on, from where the stream stands."""
         self.go_to(self.number)
-        number = self._start
-        while until is None or number < until:
-            made = batch(number)
-            number += 1
-            self._given += 1
-            yield made
+        with closing(batches(self._start)) as made:  # type: ignore[type-var]
+            for batch in made:
+                self._given += 1
+                yield batch
 
 
 def refuse_other(state: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
@@ -170,12 +181,21 @@ def _by_person(folder: ShardFolder) -> list[NDArray[np.int64]]:
 class OrderedBatches:
     """The same batches in the same order each time; the last one may be short, so counts are exact."""
 
-    def __init__(self, folder: ShardFolder, positions: NDArray[np.int64], *, batch_size: int) -> None:
+    def __init__(
+        self, folder: ShardFolder, positions: NDArray[np.int64], *, batch_size: int, loading: Loading | None = None
+    ) -> None:
+        if loading is not None and loading.keep_int16:
+            raise ConfigError("Fixed batches are of values", where="loading.keep_int16", fix="use a WindowStream")
         self.folder, self.positions, self.batch_size = folder, np.asarray(positions), batch_size
+        self._maker = BatchMaker(folder, windows=batch_size, loading=loading or Loading())
 
     def __len__(self) -> int:
         return -(-len(self.positions) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for start in range(0, len(self.positions), self.batch_size):
-            yield self.folder.gather(self.positions[start : start + self.batch_size])
+        for batch in self._maker.in_order(self._part, 0, len(self)):
+            assert isinstance(batch, Batch)
+            yield batch
+
+    def _part(self, number: int) -> NDArray[np.int64]:
+        return self.positions[number * self.batch_size : (number + 1) * self.batch_size]

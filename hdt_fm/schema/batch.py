@@ -20,7 +20,11 @@ from hdt_fm.schema.modalities import STATIC
 
 @dataclass(frozen=True)
 class Signal:
-    """One modality of a batch of windows, in its canonical unit."""
+    """One modality of a batch of windows, in its canonical unit.
+
+    `observed` may be one column spread over time (stride 0) where it says the same of all samples of a window: read it
+    as any mask, and make a new one rather than write into it (torch refuses to).
+    """
 
     values: Float[Tensor, "batch channel time"]
     observed: Bool[Tensor, "batch time"]
@@ -80,17 +84,17 @@ class Batch:
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device (Lightning calls this)."""
         signals = {
-            name: replace(signal, values=signal.values.to(device), observed=signal.observed.to(device))
+            name: replace(signal, values=moved(signal.values, device), observed=moved_observed(signal.observed, device))
             for name, signal in self.signals.items()
         }
         return replace(
             self,
             signals=signals,
-            present=self.present.to(device),
-            subject=self.subject.to(device),
-            time_s=self.time_s.to(device),
-            window_id=self.window_id.to(device),
-            labels={name: value.to(device) for name, value in self.labels.items()},
+            present=moved(self.present, device),
+            subject=moved(self.subject, device),
+            time_s=moved(self.time_s, device),
+            window_id=moved(self.window_id, device),
+            labels={name: moved(value, device) for name, value in self.labels.items()},
         )
 
     def select(self, index: Tensor) -> "Batch":
@@ -127,3 +131,15 @@ class Batch:
             values = torch.where(here[:, None, None], signal.values, torch.zeros_like(signal.values))
             signals[name] = replace(signal, values=values, observed=signal.observed & here[:, None])
         return replace(self, signals=signals, present=present)
+
+
+def moved(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """On a device; to a GPU without waiting, which page-locked memory allows and other memory ignores."""
+    return tensor.to(device, non_blocking=torch.device(device).type == "cuda")
+
+
+def moved_observed(observed: Bool[Tensor, "batch time"], device: torch.device | str) -> Bool[Tensor, "batch time"]:
+    """As `moved`; of a mask that says the same of all samples of a window, one column travels."""
+    if observed.shape[1] > 1 and observed.stride(1) == 0:
+        return moved(observed[:, 0], device)[:, None].expand(observed.shape)
+    return moved(observed, device)

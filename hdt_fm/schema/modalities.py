@@ -102,6 +102,36 @@ MODALITIES: Mapping[str, Modality] = _table(
     Modality("heart_rate", "bpm", "Heart rate", (20.0, 250.0), {"Hz": (60.0, 0.0)}),
     Modality("spo2", "%", "Oxygen saturation", (30.0, 100.0), {"1": (100.0, 0.0)}),
     Modality("light", "lux", "Light", (0.0, 200_000.0), {"klux": (1e3, 0.0)}),
+    Modality(
+        "mag", "uT", "Magnetic field", (-5_000.0, 5_000.0), {"G": (100.0, 0.0), "mG": (0.1, 0.0), "T": (1e6, 0.0)}
+    ),
+    # The logger's own sensor, between skin and air: no skin temperature.
+    Modality(
+        "device_temp",
+        "celsius",
+        "Device temperature",
+        (-20.0, 80.0),
+        {"kelvin": (1.0, -273.15), "fahrenheit": (5 / 9, -160 / 9)},
+    ),
+    Modality("pressure", "hPa", "Air pressure", (300.0, 1_200.0), {"Pa": (0.01, 0.0), "mbar": (1.0, 0.0)}),
+    Modality("sound", "dB", "Sound level", (0.0, 150.0)),
+    # What a device works out for itself, from once a second to once a day; rates are per minute whatever the interval.
+    Modality("resp_rate", "1/min", "Respiratory rate", (2.0, 70.0), {"Hz": (60.0, 0.0)}),
+    Modality("hrv", "ms", "Heart rate variability (RMSSD or SDNN)", (0.0, 500.0), {"s": (1e3, 0.0)}),
+    Modality(
+        "steps", "1/min", "Steps", (0.0, 400.0), {"Hz": (60.0, 0.0), "1/h": (1 / 60, 0.0), "1/d": (1 / 1440, 0.0)}
+    ),
+    Modality("counts", "1/min", "Activity counts", (0.0, 1e6), {"Hz": (60.0, 0.0)}),
+    Modality(
+        "energy", "kcal/min", "Energy expenditure", (0.0, 60.0), {"kcal/h": (1 / 60, 0.0), "kcal/d": (1 / 1440, 0.0)}
+    ),
+    Modality("met", "1", "Metabolic equivalents", (0.0, 40.0)),
+    Modality("stress_score", "1", "Stress score of a device (0 to 100)", (0.0, 100.0)),
+    Modality("speed", "m/s", "Speed", (0.0, 80.0), {"km/h": (1 / 3.6, 0.0), "mph": (0.44704, 0.0)}),
+    Modality("cadence", "1/min", "Cadence", (0.0, 300.0)),
+    Modality("power", "W", "Power", (0.0, 3_000.0)),
+    Modality("altitude", "m", "Altitude", (-500.0, 9_000.0), {"km": (1e3, 0.0), "ft": (0.3048, 0.0)}),
+    Modality("insulin_rate", "U/h", "Basal insulin", (0.0, 35.0)),
 )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hdt_fm.schema.codec import MAX_DECODED_BYTES
 from hdt_fm.schema.errors import ShardError
 
 ALIGNMENT = 64
@@ -28,8 +29,14 @@ def npy_header(dtype: np.dtype, shape: Sequence[int]) -> bytes:
     return _MAGIC + len(body).to_bytes(2, "little") + body
 
 
-def parse_npy_header(start: bytes, payload_bytes: int, *, where: str) -> tuple[np.dtype, tuple[int, ...], int]:
+def parse_npy_header(
+    start: bytes, payload_bytes: int, *, packed: bool = False, where: str
+) -> tuple[np.dtype, tuple[int, ...], int]:
     """Read the first bytes of a member: dtype, shape and the length of the header.
+
+    Args:
+        payload_bytes: All that the member holds.
+        packed: Something follows that becomes the array by a codec: it need not fill the member, and is bounded.
 
     Raises:
         ShardError: If it is not a plain array of a known dtype, or does not fill its member exactly.
@@ -45,7 +52,16 @@ def parse_npy_header(start: bytes, payload_bytes: int, *, where: str) -> tuple[n
             fix="do not open it with anything that unpickles; get the shard from its maker again",
         )
     shape = tuple(int(number) for number in match[2].decode().replace(" ", "").split(",") if number)
-    if not 1 <= len(shape) <= 3 or math.prod(shape) * dtype.itemsize + length != payload_bytes:
+    size = math.prod(shape) * dtype.itemsize
+    if not 1 <= len(shape) <= 3 or (packed and not (size <= MAX_DECODED_BYTES and length < payload_bytes)):
+        raise ShardError(
+            "A packed array declares what no shard holds",
+            where=where,
+            expected=f"1 to 3 axes that make {MAX_DECODED_BYTES} bytes at most, and something to make them from",
+            got=f"shape {shape} of {dtype.str}",
+            fix="do not trust this shard; get it from its maker again",
+        )
+    if not packed and size + length != payload_bytes:
         raise ShardError(
             "An array does not fill its member",
             where=where,

@@ -24,6 +24,8 @@ from hdt_fm.schema.subject import is_pseudonym
 
 RECORDING_VERSION = 1
 NS_PER_S = 1_000_000_000
+# What float32 holds; a larger number is no sample of any signal.
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -169,11 +171,12 @@ def _check_recording(recording: Recording) -> None:
             expected="'s' and 32 hexadecimal digits",
             fix="pass the raw id through SubjectKey.pseudonym(); raw ids never enter a Recording",
         )
-    if not np.isfinite(values[:, observed]).all():
+    # Whole arrays first: picking the observed samples copies them, and most recordings have nothing to pick.
+    if not (np.isfinite(values).all() or np.isfinite(values[:, observed]).all()):
         raise RecordingError(
             "Observed values must be finite", where=where, fix="mark those samples as not observed in the reader"
         )
-    if values[:, ~observed].any():
+    if not observed.all() and values[:, ~observed].any():
         raise RecordingError(
             "Unobserved samples must hold 0", where=where, fix="build the arrays with recording_arrays()"
         )
@@ -193,7 +196,7 @@ def recording_arrays(
     entry = recorded(modality)
     scale, offset = entry.conversion(unit)
     converted = np.asarray(values, dtype=np.float64) * scale + offset
-    low, high = entry.plausible
+    low, high = np.clip(entry.plausible, -_LARGEST, _LARGEST)
     observed: NDArray[np.bool_] = np.all(np.isfinite(converted) & (converted >= low) & (converted <= high), axis=0)
     if missing is not None:
         observed = observed & ~missing

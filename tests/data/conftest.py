@@ -26,6 +26,14 @@ def f32_folder(tiny, tmp_path_factory) -> ShardFolder:
     return ShardFolder.open(path)
 
 
+@pytest.fixture(scope="session")
+def i16_folder(tiny, tmp_path_factory) -> ShardFolder:
+    """The same windows as int16."""
+    path = tmp_path_factory.mktemp("shards") / "i16"
+    tiny.build(path)
+    return ShardFolder.open(path)
+
+
 @pytest.fixture
 def fresh(f32_folder, tmp_path) -> Path:
     """A copy of the float32 folder that a test may damage."""

@@ -11,7 +11,8 @@ import pytest
 from hdt_fm.schema.errors import CorruptShardError, ShardError
 from hdt_fm.schema.npy import npy_header
 from hdt_fm.schema.shard import ModalityColumn, ShardHeader
-from hdt_fm.schema.shard_index import MEMBER, ShardIndex, read_index, walk_tar, write_index
+from hdt_fm.schema.shard_index import MEMBER, ShardIndex, read_index, write_index
+from hdt_fm.schema.shard_walk import walk_tar
 
 HEADER = ShardHeader(
     modalities=(ModalityColumn(name="ppg", unit="au", channels=1, sampling_rate_hz=5, samples=5, encoding="f32"),),
