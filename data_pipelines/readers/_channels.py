@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,17 @@ _PATTERNS = tuple(
         ("eeg", r"eeg.*|(fp|af|f|ft|fc|t|tp|c|cp|p|po|o|i)(z|\d{1,2})(-\w+)?|[a-h]\d{1,2}"),
     )
 )
-_UNITS = {"degc": "celsius", "c": "celsius", "deg c": "celsius", "µv": "uV", "μv": "uV", "µs": "uS", "μs": "uS"}
+_UNITS = {
+    **dict.fromkeys(("degc", "c", "deg c", "°c"), "celsius"),
+    **dict.fromkeys(("µv", "μv", "microvolt", "microvolts"), "uV"),
+    **dict.fromkeys(("millivolt", "millivolts"), "mV"),
+    **dict.fromkeys(("volt", "volts"), "V"),
+    **dict.fromkeys(("µs", "μs", "microsiemens"), "uS"),
+    **dict.fromkeys(("m/s2", "m/s²"), "m/s^2"),
+    **dict.fromkeys(("dps", "°/s"), "deg/s"),
+    **dict.fromkeys(("beats/min", "1/min"), "bpm"),
+    "percent": "%",
+}
 _NUMBERS = {"heart_rate", "spo2", "temp", "light", "eda", "glucose"}
 # A wave below this rate is a monitor's number under the wave's name (RESP once a minute is a rate of breathing).
 _SLOWEST_WAVE_HZ = 4.0
@@ -41,14 +52,22 @@ _SLOWEST_WAVE_HZ = 4.0
 
 @dataclass(frozen=True)
 class RawSignal:
-    """One signal as its file has it; NaN where missing."""
+    """One signal as its file has it; NaN where missing.
+
+    Attributes:
+        modality: What it is; None goes by the name.
+        calibration: Gain and offset, where values are a converter's numbers: (number + offset) * gain is in `unit`.
+    """
 
     name: str
     unit: str
     sampling_rate_hz: float
-    values: NDArray[np.floating]
+    values: NDArray[np.number]
+    modality: str | None = None
+    calibration: tuple[float, float] = (1.0, 0.0)
 
 
+@lru_cache(maxsize=1024)
 def modality_of(name: str, sampling_rate_hz: float) -> str | None:
     """The modality that a signal's name stands for, or None."""
     text = name.strip().lower()
@@ -72,7 +91,7 @@ def to_recordings(
     """
     groups: dict[str, list[RawSignal]] = {}
     for signal in signals:
-        modality = modality_of(signal.name, signal.sampling_rate_hz)
+        modality = signal.modality or modality_of(signal.name, signal.sampling_rate_hz)
         if modality is None:
             continue
         group = groups.setdefault(modality, [])
@@ -88,7 +107,7 @@ def to_recordings(
         )
     return {
         modality: make_recording(
-            np.stack([signal.values for signal in group]),
+            [signal.values for signal in group],
             modality=modality,
             unit=_unit(modality, group[0].unit),
             channels=tuple(signal.name.strip() for signal in group),
@@ -97,6 +116,7 @@ def to_recordings(
             subject=subject,
             device=device,
             where=f"{where}, signal {group[0].name.strip()}",
+            calibration=[signal.calibration for signal in group],
         )
         for modality, group in groups.items()
     }

@@ -1,6 +1,8 @@
 """Bytes from folders, zips and gzip files, with a bound on their size. Nothing is ever unpacked to disk."""
 
 import gzip
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -12,7 +14,21 @@ from hdt_fm.schema.errors import ReaderError
 # Two days of a wrist device at 64 Hz are below 100 MB of text; a member far above that is a mistake or an attack.
 MAX_BYTES = 1 << 30
 MAX_MEMBERS = 10_000
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, gzip.BadGzipFile)
+# Whatever a damaged zip may bring: wrong places in the file, names that are no text, packings that are not known.
+BROKEN_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    LookupError,
+    OSError,
+    ValueError,
+    OverflowError,
+    NotImplementedError,
+    RuntimeError,
+)
+_BROKEN_GZIP = (gzip.BadGzipFile, zlib.error, EOFError, struct.error)
 
 
 def members(path: Path) -> Mapping[str, Callable[[], bytes]]:
@@ -33,7 +49,9 @@ def members(path: Path) -> Mapping[str, Callable[[], bytes]]:
             return _zip_members(path, archive.infolist())
     except FileNotFoundError as error:
         raise ReaderError("There is no such file or folder", fix="check the path") from error
-    except zipfile.BadZipFile as error:
+    except PermissionError as error:
+        raise ReaderError("The file may not be opened", fix="give yourself the right to read it") from error
+    except BROKEN_ZIP as error:
         raise _broken_zip() from error
 
 
@@ -46,7 +64,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as handle:
             data = handle.read(MAX_BYTES + 1)
-    except _BROKEN as error:
+    except _BROKEN_GZIP as error:
         raise ReaderError(
             "The gzip file is truncated or damaged", expected="a whole .gz file", fix="copy the file again"
         ) from error
@@ -65,6 +83,8 @@ def _zip_members(path: Path, entries: list[zipfile.ZipInfo]) -> dict[str, Callab
                 expected="plain relative names",
                 fix="do not trust this file; export the recording again",
             )
+        if not place.parts:
+            raise _broken_zip()
         if entry.is_dir() or place.parts[0] == "__MACOSX" or place.name.startswith("."):
             continue
         if place.name in found:
@@ -86,7 +106,7 @@ def _read_member(path: Path, entry: zipfile.ZipInfo) -> bytes:
     try:
         with zipfile.ZipFile(path) as archive, archive.open(entry) as handle:
             return _bounded(handle.read(MAX_BYTES + 1), name)
-    except _BROKEN as error:
+    except BROKEN_ZIP as error:
         raise _broken_zip(name) from error
 
 

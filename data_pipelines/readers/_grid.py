@@ -1,5 +1,7 @@
 """Samples with a time each -> a uniform grid on which a gap stays a gap."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,6 +56,48 @@ def place(times_s: NDArray[np.float64], values: NDArray[np.float64], rate: float
             got=f"{len(index)} samples for {size} places",
             fix="correct sampling_rate_hz or the unit of the time column in the mapping",
         )
+    if size == len(index) and first.all():
+        return values
     placed = np.full((size, values.shape[1]), np.nan)
     placed[index[first]] = values[first]
     return placed
+
+
+def place_nearest(
+    times_s: NDArray[np.float64], values: NDArray[np.float64], *, where: str
+) -> tuple[NDArray[np.float64], float]:
+    """Samples (time, column) that come at whole seconds and not at one rate -> a grid, and its rate.
+
+    The grid's period is the smallest one, in multiples of what divides all steps, that nine in ten steps fit into.
+    A place takes the sample that is nearest to it, if one is nearer than half a period; others are dropped.
+
+    Raises:
+        ReaderError: If the times do not rise, or lie too far apart for so few samples.
+    """
+    steps = np.rint(np.diff(times_s)).astype(np.int64)
+    if (steps < 0).any():
+        raise ReaderError(
+            "The times do not rise",
+            where=where,
+            got=f"{int((steps < 0).sum())} step(s) backwards",
+            fix="if the clock was set back, split the file there",
+        )
+    steps = steps[steps > 0]
+    unit = max(int(np.gcd.reduce(steps)), 1) if len(steps) else 1
+    most = float(np.quantile(steps, 0.9, method="lower")) if len(steps) else 1.0
+    period = unit * max(1, math.ceil(most / unit))
+    exact = (times_s - times_s[0]) / period
+    index = np.rint(exact).astype(np.int64)
+    size = int(index[-1]) + 1
+    if size > max(_MAX_STRETCH * len(index), _MIN_CAP):
+        raise ReaderError(
+            "Some times lie too far from the others",
+            where=where,
+            got=f"{len(index)} samples for {size} places",
+            fix="the device's clock was wrong for a while; split the file there",
+        )
+    placed = np.full((size, values.shape[1]), np.nan)
+    # The nearest is written last, so that it stays; of two at one distance, the earlier.
+    order = np.lexsort((-np.arange(len(index)), -np.abs(exact - index)))
+    placed[index[order]] = values[order]
+    return placed, 1 / period

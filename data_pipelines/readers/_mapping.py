@@ -11,14 +11,20 @@ from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.modalities import modality as look_up_modality
 from hdt_fm.schema.preparation import LabelKind, Plain
 
-SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".h5", ".hdf5")
 
 
 class TimeColumn(Plain):
-    """Which column is the time, and how it is written: UNIX time in a unit, or ISO 8601 text."""
+    """Which column is the time, and how it is written: UNIX time in a unit, ISO 8601, or a date as people write it.
+
+    `day_first` says of a `date` such as 05/03/2026 whether it is of March or of May; without it, a table in which no
+    day is past the twelfth is refused. `format`, in the signs of strptime, is for dates of any other form.
+    """
 
     column: str
-    unit: Literal["s", "ms", "us", "ns", "iso"] = "s"
+    unit: Literal["s", "ms", "us", "ns", "iso", "date"] = "s"
+    day_first: bool | None = None
+    format: str = Field(default="", max_length=64)
 
 
 class SignalColumns(Plain):

@@ -1,6 +1,5 @@
 """Text -> numbers, fast, with errors that say the line but never the value."""
 
-import io
 import re
 
 import numpy as np
@@ -44,11 +43,13 @@ def parse_csv(
     Raises:
         ReaderError: If it is empty or cannot be parsed as asked.
     """
-    if not data.strip():
+    end = _end_of_text(data)
+    if not end:
         raise ReaderError("The file is empty", where=where, fix="leave it out, or export it again")
     try:
         return pacsv.read_csv(
-            io.BytesIO(data.rstrip() + b"\n"),
+            # A view: a copy of a long table takes as long as its numbers.
+            pa.BufferReader(memoryview(data)[:end]),
             read_options=pacsv.ReadOptions(column_names=names, use_threads=False),
             parse_options=pacsv.ParseOptions(delimiter=delimiter, ignore_empty_lines=False),
             convert_options=pacsv.ConvertOptions(column_types=types, strings_can_be_null=True),
@@ -62,6 +63,14 @@ def parse_csv(
             expected=f"{len(names)} number(s) a line" if names else "numbers in every column that is mapped",
             fix="look at that line; an export that was cut off or edited by hand often looks so",
         ) from None
+
+
+def _end_of_text(data: bytes) -> int:
+    """Where the white space at the end begins, but for one line break."""
+    end = len(data)
+    while end and data[end - 1 : end].isspace():
+        end -= 1
+    return end + data[end:].startswith(b"\n") if end else 0
 
 
 def header_numbers(data: bytes, line: int, *, where: str) -> list[float]:

@@ -1,25 +1,27 @@
 """What every reader does last: check rate, clock and unit, and make the Recording."""
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdt_fm.schema.errors import ReaderError, UnitError
-from hdt_fm.schema.modalities import Modality
-from hdt_fm.schema.modalities import modality as look_up_modality
-from hdt_fm.schema.recording import NS_PER_S, Channel, Recording, recording_arrays
+from hdt_fm.schema.modalities import Modality, recorded
+from hdt_fm.schema.recording import NS_PER_S, Channel, Recording
 
 # Above this share of implausible samples it is the unit that is wrong, not the samples.
 MAX_IMPLAUSIBLE = 0.5
 # A common size of each signal in its canonical unit, to rank the units that would make the values plausible.
 _TYPICAL = {"acc": 1.0, "temp": 33.0, "eda": 2.0, "glucose": 120.0, "heart_rate": 75.0, "spo2": 97.0, "ecg": 0.5}
 _CYCLE_YEARS = 400
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+_PIECE = 1 << 15
 
 
 def make_recording(
-    values: NDArray[np.floating],
+    values: NDArray[np.floating] | Sequence[NDArray[np.number]],
     *,
     modality: str,
     unit: str,
@@ -32,20 +34,28 @@ def make_recording(
     where: str,
     missing: NDArray[np.bool_] | None = None,
     utc_offset_s: int | None = None,
+    calibration: Sequence[tuple[float, float]] = (),
 ) -> Recording:
     """Raw samples (channel, time) -> Recording.
+
+    `calibration` has (gain, offset) of each channel where `values` are numbers as a converter gave them:
+    (number + offset) * gain is the value in `unit`.
 
     Raises:
         ReaderError: If there is no sample or the sampling rate is not a positive number.
         UnitError: If the unit is unknown, or most samples cannot be in it; the likely unit is suggested.
     """
     check_rate(sampling_rate_hz, where=where)
-    if values.shape[1] == 0:
+    if len(values[0]) == 0:
         raise ReaderError("The file holds no sample", where=where, fix="leave this recording out, or export it again")
-    arrays, observed = recording_arrays(values, modality=modality, unit=unit, missing=missing)
-    known = np.isfinite(values).all(axis=0) & (~missing if missing is not None else True)
-    if known.any() and (known & ~observed).sum() > MAX_IMPLAUSIBLE * known.sum():
-        raise _wrong_unit(np.asarray(values, dtype=np.float64)[:, known], look_up_modality(modality), unit, where)
+    entry = recorded(modality)
+    calibration = calibration or [(1.0, 0.0)] * len(values)
+    arrays, observed = _arrays(values, calibration, entry, unit, missing)
+    if not observed.all():
+        told = np.stack([(row + offset) * gain for row, (gain, offset) in zip(values, calibration, strict=True)])
+        known = np.isfinite(told).all(axis=0) & (~missing if missing is not None else True)
+        if (known & ~observed).sum() > MAX_IMPLAUSIBLE * known.sum():
+            raise _wrong_unit(told[:, known], entry, unit, where)
     return Recording(
         modality=modality,
         channels=tuple(Channel(name, unit) for name in channels),
@@ -58,6 +68,36 @@ def make_recording(
         body_site=body_site,
         utc_offset_s=utc_offset_s,
     )
+
+
+def _arrays(
+    values: NDArray[np.floating] | Sequence[NDArray[np.number]],
+    calibration: Sequence[tuple[float, float]],
+    entry: Modality,
+    unit: str,
+    missing: NDArray[np.bool_] | None,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """As `recording_arrays` of the schema, piece by piece while it is in the cache: several times as fast."""
+    length = len(values[0])
+    # Beyond float32 nothing is finite; a comparison with NaN is false.
+    low, high = max(entry.plausible[0], -_FLOAT32_MAX), min(entry.plausible[1], _FLOAT32_MAX)
+    arrays = np.empty((len(values), length), dtype=np.float32)
+    observed = ~missing if missing is not None else np.ones(length, dtype=np.bool_)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for begin in range(0, length, _PIECE):
+            piece = slice(begin, begin + _PIECE)
+            for raw, (gain, zero), array in zip(values, calibration, arrays, strict=True):
+                converted = np.add(raw[piece], zero, dtype=np.float64)
+                for scale, offset in ((gain, 0.0), entry.conversion(unit)):
+                    if scale != 1:
+                        converted *= scale
+                    if offset:
+                        converted += offset
+                array[piece] = converted
+                observed[piece] &= (converted >= low) & (converted <= high)
+    if not observed.all():
+        arrays[:, ~observed] = 0
+    return arrays, observed
 
 
 def check_rate(sampling_rate_hz: float, *, where: str) -> None:
@@ -91,12 +131,15 @@ def datetime_to_ns(moment: datetime | None) -> int:
     """UTC nanoseconds of a header's date; 0 where a file has none.
 
     De-identified sets use years such as 2704, which int64 nanoseconds cannot hold: those are moved back by
-    whole 400-year cycles, after which every date falls on the same day of the week again.
+    whole 400-year cycles, after which every date falls on the same day of the week again; and those before 1700
+    forward.
     """
     if moment is None:
         return 0
     while moment.year >= 2200:
         moment = moment.replace(year=moment.year - _CYCLE_YEARS)
+    while moment.year < 1700:
+        moment = moment.replace(year=moment.year + _CYCLE_YEARS)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)

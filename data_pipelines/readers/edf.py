@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import edfio
 import numpy as np
 from numpy.typing import NDArray
 
+from data_pipelines.readers._beginning import first_bytes
 from data_pipelines.readers._channels import RawSignal, modality_of, to_recordings
 from data_pipelines.readers._recordings import check_rate, datetime_to_ns
 from hdt_fm.schema.errors import ReaderError
@@ -42,10 +44,7 @@ class Edf:
     @staticmethod
     def detect(path: Path) -> bool:
         """Whether the file begins as EDF or BDF does."""
-        if not path.is_file():
-            return False
-        with path.open("rb") as handle:
-            return handle.read(8) in _MAGIC and path.suffix.lower() in (".edf", ".bdf", ".rec")
+        return path.suffix.lower() in (".edf", ".bdf", ".rec") and first_bytes(path, 8) in _MAGIC
 
     def read(self, path: Path, *, subject: str) -> Visit:
         """Read every signal with a known label.
@@ -89,23 +88,30 @@ def _load(path: Path, only: Sequence[str] | None) -> tuple[list[RawSignal], date
         file = _open(path)
         duration = float(file.data_record_duration)
         offsets = _record_offsets(path, file.num_data_records, duration, file.reserved)
-        _require(only, [signal.label for signal in file.signals])
+        # Each look at a file's signals or at a label decodes the header again.
+        labelled = [(signal.label, signal) for signal in file.signals]
+        _require(only, [label for label, _ in labelled])
         signals = [
-            RawSignal(
-                signal.label,
-                signal.physical_dimension,
-                float(signal.sampling_frequency),
-                _with_pauses(signal.data, offsets, float(signal.sampling_frequency)),
-            )
-            for signal in file.signals
-            if (only is None or signal.label in only)
-            and modality_of(signal.label, float(signal.sampling_frequency)) is not None
+            _raw(label, signal, offsets)
+            for label, signal in labelled
+            if (only is None or label in only) and modality_of(label, float(signal.sampling_frequency)) is not None
         ]
-        unknown = [RawSignal(signal.label, "", 0.0, np.empty(0)) for signal in file.signals if not signals]
+        unknown = [RawSignal(label, "", 0.0, np.empty(0)) for label, _ in labelled if not signals]
         start = _start(file)
     for signal in signals:
         check_rate(signal.sampling_rate_hz, where=f"signal {signal.name}")
     return signals or unknown, start
+
+
+def _raw(label: str, signal: Any, offsets: NDArray[np.float64] | None) -> RawSignal:
+    """Numbers as they are stored, which are scaled later in one go; in a file with pauses, values."""
+    rate, unit = float(signal.sampling_frequency), signal.physical_dimension
+    if offsets is not None:
+        return RawSignal(label, unit, rate, _with_pauses(signal.data, offsets, rate))
+    physical_max, digital_max = signal.physical_max, signal.digital_max
+    gain = (physical_max - signal.physical_min) / (digital_max - signal.digital_min)
+    calibration = gain, physical_max / gain - digital_max
+    return RawSignal(label, unit, rate, signal.digital, calibration=calibration)
 
 
 @contextmanager

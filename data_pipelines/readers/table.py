@@ -1,4 +1,4 @@
-"""Any CSV or Parquet table, explained by a mapping beside it."""
+"""Any CSV, Parquet or HDF5 table, explained by a mapping beside it."""
 
 from pathlib import Path
 from typing import Any
@@ -9,22 +9,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from data_pipelines.readers._clock import Order, local_ns
 from data_pipelines.readers._files import MAX_BYTES, read_bytes
 from data_pipelines.readers._grid import median_rate, place
-from data_pipelines.readers._mapping import SUFFIXES, LabelColumns, Mapping, mapped_tables, read_mapping
+from data_pipelines.readers._hdf5 import read_hdf5
+from data_pipelines.readers._mapping import SUFFIXES, LabelColumns, Mapping, TimeColumn, mapped_tables, read_mapping
 from data_pipelines.readers._numbers import parse_csv
 from data_pipelines.readers._recordings import check_rate, make_recording, seconds_to_ns
 from hdt_fm.schema.errors import ReaderError
 from hdt_fm.schema.recording import NS_PER_S, LabelTrack, Recording, Visit
 
+_SAY = "say day_first: true or false, or format (in the signs of strptime), under `time` in the mapping"
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 
 class Table:
     """Reads a table, or a folder of tables of one visit, by a mapping.
 
-    Format: .csv, .tsv (also .gz) or .parquet with one row a sample and a header line; the mapping is `<name>.yaml`
-        beside `<name>.csv`, or is passed (data_pipelines/readers/README.md has every key).
+    Format: .csv, .tsv (also .gz) or .parquet with one row a sample and a header line, or .h5, .hdf5 in which each
+        column is a dataset; the mapping is `<name>.yaml` beside `<name>.csv`, or is passed
+        (data_pipelines/readers/README.md has every key).
     Units: As the mapping says, any of the modality's table.
     Lossy: Columns that are not mapped; the second of two samples at one place of the grid (at most 1 %); samples
         are moved to the nearest place of a uniform grid, half a period at most.
@@ -87,7 +91,8 @@ def _read_table(path: Path, mapping: Mapping, subject: str) -> tuple[dict[str, R
     labels = {name: _label(table, name, label, begins, rate) for name, label in mapping.labels.items()}
     recordings = {}
     for name, signal in mapping.signals.items():
-        columns = np.stack([_numbers(table, column) for column in signal.columns], axis=1)
+        # A channel's samples side by side, seen as (time, channel).
+        columns = np.stack([_numbers(table, column) for column in signal.columns]).T
         if mapping.missing:
             columns[np.isin(columns, mapping.missing)] = np.nan
         recordings[name] = make_recording(
@@ -110,10 +115,12 @@ def _load(path: Path, mapping: Mapping) -> pa.Table:
     numbers = [column for signal in mapping.signals.values() for column in signal.columns]
     texts = [label.column for label in mapping.labels.values() if label.kind == "class"]
     if mapping.time is not None:
-        (texts if mapping.time.unit == "iso" else numbers).append(mapping.time.column)
+        (texts if mapping.time.unit in ("iso", "date") else numbers).append(mapping.time.column)
     numbers += [label.column for label in mapping.labels.values() if label.kind != "class"]
     if path.suffix == ".parquet":
         table = _parquet(path)
+    elif path.suffix in (".h5", ".hdf5"):
+        table = read_hdf5(path, numbers=numbers, texts=texts)
     else:
         types = dict.fromkeys(numbers, pa.float64()) | dict.fromkeys(texts, pa.string())
         delimiter = "\t" if ".tsv" in path.name else ","
@@ -146,7 +153,7 @@ def _parquet(path: Path) -> pa.Table:
 
 def _numbers(table: pa.Table, column: str) -> NDArray[np.float64]:
     try:
-        return table.column(column).cast(pa.float64()).to_numpy().astype(np.float64, copy=True)
+        return table.column(column).cast(pa.float64()).to_numpy().astype(np.float64, copy=False)
     except pa.ArrowException:
         raise ReaderError("A column holds something that is no number", where=column) from None
 
@@ -155,10 +162,32 @@ def _times(table: pa.Table, mapping: Mapping) -> NDArray[np.float64] | None:
     """UTC seconds since 1970."""
     if mapping.time is None:
         return None
-    if mapping.time.unit != "iso":
+    if mapping.time.unit in _SECONDS:
         return _numbers(table, mapping.time.column) * _SECONDS[mapping.time.unit]
-    column = table.column(mapping.time.column).to_pandas()
-    return _utc_seconds(column, mapping.utc_offset_s or 0, where=f"column {mapping.time.column}")
+    column, where = table.column(mapping.time.column).to_pandas(), f"column {mapping.time.column}"
+    offset = mapping.utc_offset_s or 0
+    if mapping.time.unit == "date":
+        return _local_seconds(column.astype("string"), mapping.time, where) - offset
+    return _utc_seconds(column, offset, where=where)
+
+
+def _local_seconds(column: pd.Series, clock: TimeColumn, where: str) -> NDArray[np.float64]:
+    """Dates as people write them; those of a named form are read by its signs alone."""
+    if not clock.format:
+        order: Order = "auto" if clock.day_first is None else "day_first" if clock.day_first else "month_first"
+        return local_ns(column.tolist(), where=where, order=order, strict=True, fix=_SAY) / NS_PER_S
+    try:
+        moments = pd.to_datetime(column.str.strip(), format=clock.format)
+        if moments.dt.tz is not None or moments.isna().any():
+            raise ValueError
+        return moments.dt.as_unit("ns").astype("int64").to_numpy() / NS_PER_S
+    except (ValueError, TypeError, OverflowError, AttributeError):
+        raise ReaderError(
+            "A time is missing or has another form",
+            where=where,
+            expected="dates of the form that the mapping names",
+            fix="correct `format` under `time` in the mapping",
+        ) from None
 
 
 def _utc_seconds(column: pd.Series, utc_offset_s: int, where: str) -> NDArray[np.float64]:
@@ -166,7 +195,12 @@ def _utc_seconds(column: pd.Series, utc_offset_s: int, where: str) -> NDArray[np
         moments = pd.to_datetime(column, utc=True, format="ISO8601")
         first = pd.Timestamp(column.iloc[0])
     except (ValueError, TypeError):
-        raise ReaderError("A time is not ISO 8601", where=where, expected="such as 2026-03-05T09:30:00Z") from None
+        raise ReaderError(
+            "A time is not ISO 8601",
+            where=where,
+            expected="such as 2026-03-05T09:30:00Z",
+            fix="if it is a date such as 05/03/2026 9:30 PM, say `unit: date` in the mapping",
+        ) from None
     if moments.isna().any():
         raise ReaderError("A time is missing", where=where, expected="a time in every row")
     seconds = moments.dt.as_unit("ns").astype("int64").to_numpy() / NS_PER_S

@@ -1,3 +1,4 @@
+import edfio
 import numpy as np
 import pytest
 
@@ -95,3 +96,37 @@ def test_annotations_come_with_the_start_that_they_count_from(fabricate, tmp_pat
     other.write_text("no EDF")
     with pytest.raises(ReaderError, match="no EDF or BDF"):
         read_annotations(other)
+
+
+@pytest.mark.parametrize("kept", [100, 256, 700, -1, -300])
+def test_truncated_files_are_named_as_such(fabricate, tmp_path, kept):
+    path = fabricate.edf(tmp_path / "night.edf")
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ReaderError, match=r"does not comply|no EDF"):
+        read(path)
+
+
+@pytest.mark.parametrize("extension", ["edf", "bdf"])
+def test_numbers_are_scaled_as_the_library_does(tmp_path, extension):
+    generator = np.random.default_rng(4)
+    kind, signal = (edfio.Edf, edfio.EdfSignal) if extension == "edf" else (edfio.Bdf, edfio.BdfSignal)
+    made = [
+        signal(generator.normal(0, 40, 512), 256, label="EEG Cz", physical_dimension="uV", physical_range=(-317, 205)),
+        signal(generator.normal(0, 1, 512), 256, label="ECG", physical_dimension="mV", physical_range=(-7, 9)),
+    ]
+    path = tmp_path / f"a.{extension}"
+    kind(made).write(path)
+    visit, there = read(path), (edfio.read_edf if extension == "edf" else edfio.read_bdf)(path)
+    for name, theirs in zip(("eeg", "ecg"), there.signals, strict=True):
+        assert np.allclose(visit.recordings[name].values[0], theirs.data, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.real
+def test_a_bdf_that_strict_readers_reject_is_safe_to_read(real_data):
+    """Its header leaves fields empty that the standard asks for; sizes, ranges and samples are all there."""
+    path = real_data / "device_formats" / "edf_bdf" / "mne_test.bdf"
+    eeg = read(path).recordings["eeg"]
+    there = {signal.label: signal.data for signal in edfio.read_bdf(path).signals}
+    for channel, values in zip(eeg.channels, eeg.values, strict=True):
+        assert np.allclose(values, there[channel.name], rtol=1e-6)
+    assert (len(eeg.channels), eeg.observed.all()) == (64, True)

@@ -84,3 +84,44 @@ def test_nothing_inside(tmp_path):
 def test_resource_forks_of_a_mac_are_passed_over(tmp_path):
     entries = [("S1/ACC.csv", "1"), ("__MACOSX/S1/._ACC.csv", "x"), ("S1/.DS_Store", "x")]
     assert list(members(zipped(tmp_path / "a.zip", entries))) == ["ACC.csv"]
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_spoilt_anywhere_is_read_or_speaks(tmp_path, packing):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", packing) as archive:
+        archive.writestr("S1/ACC.csv", "1,2,3\n" * 20)
+        archive.writestr("S1/BVP.csv", "7\n" * 20)
+    whole = path.read_bytes()
+    # What says how the members lie lies behind them; of themselves, every fifth byte.
+    places = [*range(0, len(whole), 5), *range(whole.index(b"PK\x01\x02"), len(whole))]
+    spoilt = [whole[:i] + bytes([whole[i] ^ 0xFF]) + whole[i + 1 :] for i in places]
+    spoilt += [whole[:i] for i in range(0, len(whole), 15)]
+    refused = 0
+    for data in spoilt:
+        path.write_bytes(data)
+        try:
+            for read in members(path).values():
+                read()
+        except ReaderError:
+            refused += 1
+    assert refused > len(spoilt) // 2
+
+
+def test_a_member_without_a_name_is_damage(tmp_path):
+    path = zipped(tmp_path / "a.zip", [("A", "1"), ("BVP.csv", "2")])
+    path.write_bytes(path.read_bytes().replace(b"A", b"."))
+    with pytest.raises(ReaderError, match="truncated or damaged"):
+        members(path)
+
+
+def test_a_place_outside_of_the_file_is_damage(tmp_path):
+    path = zipped(tmp_path / "a.zip", [("ACC.csv", "1")])
+    data = bytearray(path.read_bytes())
+    # Where the member begins, by the list of members at the end: such a place brings an OSError or worse.
+    entry = data.index(b"PK\x01\x02")
+    data[entry + 42 : entry + 46] = b"\xff\xff\xff\x7f"
+    path.write_bytes(bytes(data))
+    (read,) = members(path).values()
+    with pytest.raises(ReaderError, match="truncated or damaged"):
+        read()
