@@ -2,14 +2,15 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from data_pipelines.cohorts._visits import Visits
+from data_pipelines.cohorts._twice import Seen, one_person_two_ids
+from data_pipelines.cohorts._visits import OneVisit, Visits
 from data_pipelines.readers import choose, detect
 from data_pipelines.readers.wfdb_record import WfdbRecord
 from hdt_fm.schema import registry
@@ -22,9 +23,15 @@ SUBJECTS_NAME = "subjects.csv"
 _COVARIATES = ("sex", "age_band")
 _NAMES_OF_PEOPLE = frozenset({"file", "subject", "group"})
 _OLDEST = 90
-# Files that should be recordings: one of them that no reader takes is an error, not something to pass over.
+# Files that should be recordings: one of them that no reader takes is an error, not something to pass over. Others are
+# recordings if a reader takes them.
 _SUFFIXES = (".csv.gz", ".tsv.gz", ".csv", ".tsv", ".parquet", ".zip", ".edf", ".bdf", ".rec", ".hea")
 _COMPANION = re.compile(r".*_(Numerics|Breaths)\.csv(\.gz)?")
+_TWO_IDS = f"remove one of them, or give both one group in {SUBJECTS_NAME}"
+_ONE_ID = (
+    f"give each person an id of their own (name up to the first '_', or {SUBJECTS_NAME}); "
+    "if one person wore two devices, keep one"
+)
 
 
 @dataclass(frozen=True)
@@ -35,14 +42,6 @@ class _Child:
     subject: str
     group: str
     covariates: dict[str, str]
-
-
-@dataclass
-class _Seen:
-    """What earlier visits of one pass held, to notice one person under two ids and two under one."""
-
-    spans: dict[tuple[str, str], list[tuple[int, int]]] = field(default_factory=dict)
-    contents: dict[bytes, str] = field(default_factory=dict)
 
 
 class Folder:
@@ -98,16 +97,24 @@ class Folder:
         found = (path for path in self._folder.rglob("*") if path.is_file())
         return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(self._folder).parts))
 
-    def visits(self) -> Iterator[Visit]:
+    def visits(self, allows: Callable[[str], bool] | None = None) -> Iterator[Visit]:
         """Each child in order of name; see `Visits` for what happens after an error.
+
+        Args:
+            allows: Says of a pseudonym if that person agreed: nothing of anyone else is opened here. None is everyone.
 
         Raises:
             ReaderError: If the folder is missing or empty, `subjects.csv` does not fit, or two ids share a file.
         """
-        children = self._children()
-        _refuse_shared_files(children)
-        key, seen = SubjectKey.find(self._key), _Seen()
-        return Visits([partial(self._read, child, key, seen) for child in children])
+        children, key = self._children(), SubjectKey.find(self._key)
+        names = [(key.pseudonym(self.name, child.subject), key.pseudonym(self.name, child.group)) for child in children]
+        agreed = zip(children, names, strict=True)
+        _refuse_shared_files([child for child, (subject, _) in agreed if allows is None or allows(subject)])
+        reads = [
+            OneVisit(partial(_read, child.path, self._reader, subject, group, child.covariates), subject, _files(child))
+            for child, (subject, group) in zip(children, names, strict=True)
+        ]
+        return Visits(reads, seen=partial(Seen, (_TWO_IDS, _ONE_ID)))
 
     def _require_folder(self) -> None:
         if not self._folder.is_dir():
@@ -137,15 +144,19 @@ class Folder:
             return bool(registry.find("readers", self._reader).detect(path))  # type: ignore[attr-defined]
         if _COMPANION.fullmatch(path.name):
             return False
-        return path.is_dir() or path.name.lower().endswith(_SUFFIXES)
+        return path.is_dir() or path.name.lower().endswith(_SUFFIXES) or detect(path) is not None
 
-    def _read(self, child: _Child, key: SubjectKey, seen: _Seen) -> Visit:
-        name, reader = choose(child.path, self._reader)
-        visit = reader.read(child.path, subject=key.pseudonym(self.name, child.subject))
-        visit = replace(visit, group=key.pseudonym(self.name, child.group), covariates=child.covariates, source=name)
-        _refuse_overlap(visit, seen)
-        _refuse_second_id(visit, seen)
-        return visit
+
+def _read(path: Path, chosen: str, subject: str, group: str, covariates: dict[str, str]) -> Visit:
+    name, reader = choose(path, chosen)
+    return replace(reader.read(path, subject=subject), group=group, covariates=covariates, source=name)
+
+
+def _files(child: _Child) -> tuple[Path, ...]:
+    # A WFDB header alone says little: records of one study often have equal ones.
+    if child.path.suffix == ".hea":
+        return tuple(sorted(child.path.parent.glob(f"{child.path.stem}.*")))
+    return (child.path,)
 
 
 def _with_subjects(recordings: list[Path], table: Path, covariates: tuple[str, ...]) -> list[_Child]:
@@ -222,46 +233,9 @@ def _stem(path: Path) -> str:
 def _refuse_shared_files(children: list[_Child]) -> None:
     owners: dict[str, str] = {}
     for child in children:
-        files = sorted(p for p in child.path.rglob("*") if p.is_file()) if child.path.is_dir() else [child.path]
-        # A WFDB header alone says little: records of one study often have equal ones.
-        if child.path.suffix == ".hea":
-            files = sorted(child.path.parent.glob(f"{child.path.stem}.*"))
+        files = [file for path in _files(child) for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
         digest = hashlib.sha256()
-        for file in files:
+        for file in filter(Path.is_file, files):
             digest.update(hashlib.sha256(file.read_bytes()).digest())
         if owners.setdefault(digest.hexdigest(), child.group) != child.group:
-            raise _one_person_two_ids()
-
-
-def _refuse_second_id(visit: Visit, seen: _Seen) -> None:
-    """The same samples under two ids, whatever the files around them look like."""
-    for recording in visit.recordings.values():
-        if not recording.observed.any():
-            continue
-        digest = hashlib.sha256(recording.modality.encode() + recording.values.tobytes()).digest()
-        if seen.contents.setdefault(digest, visit.group) != visit.group:
-            raise _one_person_two_ids()
-
-
-def _one_person_two_ids() -> ReaderError:
-    return ReaderError(
-        "The same recording lies under two ids, so one person could be on both sides of a split",
-        expected="one id a person, or a `group` that ties the two",
-        fix=f"remove one of them, or give both one group in {SUBJECTS_NAME}",
-    )
-
-
-def _refuse_overlap(visit: Visit, seen: _Seen) -> None:
-    for name, recording in visit.recordings.items():
-        if recording.start_ns == 0:
-            continue
-        spans = seen.spans.setdefault((visit.subject, name), [])
-        if any(recording.start_ns < end and start < recording.end_ns for start, end in spans):
-            raise ReaderError(
-                "Two people under one id: recordings of one modality overlap in time",
-                where=f"modality {name}, subject {visit.subject}",
-                expected="one recording of a modality at a time for a person",
-                fix=f"give each person an id of their own (name up to the first '_', or {SUBJECTS_NAME}); "
-                "if one person wore two devices, keep one",
-            )
-        spans.append((recording.start_ns, recording.end_ns))
+            raise one_person_two_ids(_TWO_IDS)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from data_pipelines.cohorts._codes import check_codes, class_track
-from data_pipelines.cohorts._visits import Visits
+from data_pipelines.cohorts._visits import OneVisit, Visits
 from data_pipelines.readers._files import read_bytes
 from data_pipelines.readers._grid import median_rate, place
 from data_pipelines.readers._numbers import parse_csv
@@ -103,7 +103,8 @@ class Pamap2:
     def visits(self) -> Iterator[Visit]:
         """Protocol sessions in order of name, then optional ones; see `Visits` for what happens after an error."""
         key = SubjectKey.find(self._key)
-        return Visits([partial(_read, path, key.pseudonym(self.name, _number(path))) for path in self._sessions()])
+        sessions = [(path, key.pseudonym(self.name, _number(path))) for path in self._sessions()]
+        return Visits([OneVisit(partial(_read, path, subject), subject, (path,)) for path, subject in sessions])
 
     def _sessions(self) -> list[Path]:
         found = []

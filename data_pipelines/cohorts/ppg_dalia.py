@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from data_pipelines.cohorts._codes import class_track
 from data_pipelines.cohorts._people import covariates
-from data_pipelines.cohorts._visits import Visits
+from data_pipelines.cohorts._visits import OneVisit, Visits
 from data_pipelines.cohorts._wrist_and_chest import (
     CHEST,
     CHEST_HZ,
@@ -78,7 +78,8 @@ class PpgDalia:
     def visits(self) -> Iterator[Visit]:
         """Each person in the order of their numbers; see `Visits` for what happens after an error."""
         key = SubjectKey.find(self._key)
-        return Visits([partial(_read, person, key.pseudonym(self.name, person.name)) for person in self._people()])
+        people = [(person, key.pseudonym(self.name, person.name)) for person in self._people()]
+        return Visits([OneVisit(partial(_read, person, subject), subject, (person,)) for person, subject in people])
 
     def _people(self) -> list[Path]:
         return people(self._folder, "PPG_FieldStudy", cohort="PPG-DaLiA")[: self._limit]

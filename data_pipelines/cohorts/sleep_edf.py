@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines.cohorts._people import covariates
-from data_pipelines.cohorts._visits import Visits
+from data_pipelines.cohorts._visits import OneVisit, Visits
 from data_pipelines.readers._recordings import datetime_to_ns
 from data_pipelines.readers.edf import Annotation, Edf, read_annotations
 from hdt_fm.schema.errors import ReaderError
@@ -93,9 +93,14 @@ class SleepEdf:
         key, nights = SubjectKey.find(self._key), self._nights()
         # Facts are those of the first night: a birthday between two nights must not make two people of one.
         first = {night.person: night.psg for night in reversed(nights)}
+        subjects = {person: key.pseudonym(self.name, person) for person in first}
         return Visits(
             [
-                partial(self._read, night, key.pseudonym(self.name, night.person), first[night.person])
+                OneVisit(
+                    partial(self._read, night, subjects[night.person], first[night.person]),
+                    subjects[night.person],
+                    (night.psg, *night.hypnograms),
+                )
                 for night in nights
             ]
         )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from data_pipelines.cohorts._people import age_band
 from data_pipelines.cohorts._steady_clock import SteadyClock, steady_clock
-from data_pipelines.cohorts._visits import Visits
+from data_pipelines.cohorts._visits import OneVisit, Visits
 from data_pipelines.readers._files import members, read_bytes
 from data_pipelines.readers._numbers import parse_csv
 from data_pipelines.readers._recordings import make_recording, seconds_to_ns
@@ -82,9 +82,10 @@ class SpSwHar:
             try:
                 executions = _executions(path)
             except ReaderError as error:
-                reads.append(partial(_fail, error))
+                reads.append(OneVisit(partial(_fail, error), subject, (path,)))
                 continue
-            reads += [partial(_read, files, subject, facts.get(path.stem, {})) for files in executions]
+            read = partial(_read, subject=subject, covariates=facts.get(path.stem, {}))
+            reads += [OneVisit(partial(read, files), subject, (path,)) for files in executions]
         return Visits(reads)
 
     def _people(self) -> list[Path]:

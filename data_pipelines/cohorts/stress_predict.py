@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data_pipelines.cohorts._visits import Visits
+from data_pipelines.cohorts._visits import OneVisit, Visits
 from data_pipelines.readers._files import read_bytes
 from data_pipelines.readers._numbers import parse_csv
 from data_pipelines.readers._recordings import datetime_to_ns
@@ -59,10 +59,11 @@ class StressPredict:
     def visits(self) -> Iterator[Visit]:
         """Each session in order of name; see `Visits` for what happens after an error."""
         key, stress = SubjectKey.find(self._key), self._stress_tracks()
+        sessions = [(path, key.pseudonym(self.name, path.stem)) for path in self._sessions()]
         return Visits(
             [
-                partial(_read, path, key.pseudonym(self.name, path.stem), stress.get(path.stem))
-                for path in self._sessions()
+                OneVisit(partial(_read, path, subject, stress.get(path.stem)), subject, (path,))
+                for path, subject in sessions
             ]
         )
 

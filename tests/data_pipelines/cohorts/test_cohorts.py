@@ -5,7 +5,10 @@ import pytest
 from hdt_fm.schema import registry
 from hdt_fm.schema.protocols import Cohort
 
-NAMES = ("folder", "stress_predict", "bidmc", "sp_sw_har", "ppg_dalia", "wesad", "uci_har", "pamap2", "sleep_edf")
+NAMES = (
+    *("folder", "stress_predict", "bidmc", "sp_sw_har", "ppg_dalia", "wesad", "uci_har", "pamap2", "sleep_edf"),
+    *("azt1d", "t1d_uom", "shanghai_diabetes", "lifesnaps_daily", "welltory_covid19", "export"),
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
