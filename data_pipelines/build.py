@@ -2,17 +2,27 @@
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-from data_pipelines.consent import Consent, read_consent
-from data_pipelines.encoding import choose_columns
-from data_pipelines.first_pass import Progress, check_losses, counts_of, cut_all, digest_of, turns
-from data_pipelines.plan import make_plan, pack_plan
+from data_pipelines.consent import Consent, check_again, read_consent
+from data_pipelines.covariates import check_coarse
+from data_pipelines.cutting import CutSettings
+from data_pipelines.encoding import choose_steps
+from data_pipelines.engine.settings import EngineSettings
+from data_pipelines.engine.task import Engine, EngineError
+from data_pipelines.first_pass import Passed, Progress, check_losses, counts_of, cut_all
+from data_pipelines.inputs import input_digest
+from data_pipelines.packing import forget_plans, pack_all
+from data_pipelines.plan import make_plan
+from data_pipelines.report import BuildReport, Watched
 from data_pipelines.target import WORK, claim, publish, release
-from data_pipelines.work import WorkFiles, file_digest
+from data_pipelines.work import WORK_VERSION, digest_of, modality_columns
 from hdt_fm import __version__
-from hdt_fm.schema.errors import ConfigError, HdtError, ShardError
+from hdt_fm.schema.codec import Codec, need_codec
+from hdt_fm.schema.errors import ConfigError, HdtError, ShardError, unknown_name
 from hdt_fm.schema.preparation import Preparation
 from hdt_fm.schema.shard import MANIFEST_NAME, NAME_PATTERN, SHARD_VERSION, SPLIT_PATTERN, Encoding, ShardManifest
 from hdt_fm.schema.subject import SubjectKey
@@ -25,28 +35,40 @@ def build_shards(
     name: str,
     preparation: Preparation,
     encoding: Encoding = "i16",
+    codec: Codec | Mapping[str, Codec] = "none",
     block_windows: int = 512,
     shard_mb: float = 128,
     splits: Mapping[str, float] | None = None,
     seed: int = 0,
     subject_key: SubjectKey | None = None,
     consent: Path | None = None,
+    purpose: str | None = None,
+    on: date | None = None,
+    plan_digest: str = "",
     on_error: Literal["strict", "quarantine"] = "quarantine",
+    engine: EngineSettings | None = None,
+    report: Path | None = None,
     progress: Progress | None = None,
 ) -> ShardManifest:
-    """Build a shard folder; equal inputs and settings give equal bytes, also after a kill and a second run.
+    """Build a shard folder; equal inputs and settings give equal bytes, by any engine, also when killed and run again.
 
     Args:
-        cohort: See `schema.protocols.Cohort`.
+        cohort: See `schema.protocols.Cohort`. Where `visits()` gives `cohorts._visits.Visits`, visits are read by the
+            engine, else one after another here.
         folder: Target; may be missing, empty, or left by an interrupted build.
         name: Stem of the shard files.
+        codec: What values are packed by in the shards, of all modalities or by name. int16 steps then follow the noise
+            of the recordings, since finer ones would pack noise (see `encoding.py`).
         block_windows: Most windows in a block; fewer where a block would pass 16 MiB.
         splits: Share of people (by group) per split; {"all": 1.0} by default. A person's split hangs only on
             `seed` and the group, so it stays when people are added.
         subject_key: Secret behind the date shift; without one the public key shifts, which hides nothing.
-        consent: CSV of pseudonyms and yes/no; see `consent.py`.
+        consent: Table of who agreed; see `consent.py`, also for `purpose` and the day (`on`).
+        plan_digest: Of the plan that the preparation was taken from, if there was one.
         on_error: `quarantine` goes on after a visit that cannot be read or cut, lists all of them in one error or
             in quarantine.json, and fails when more than 1 % of visits or (as far as known) a whole person is lost.
+        engine: Who does the work; this process by default.
+        report: File for times and counts of the stages and all that was lost, written however the build ends.
         progress: Called with (done, total or 0 if unknown, what).
 
     Returns:
@@ -59,8 +81,9 @@ def build_shards(
     """
     shares = dict(splits or {"all": 1.0})
     _check_arguments(name, shares, block_windows, shard_mb)
-    key, allowed, report = subject_key or SubjectKey.public(), read_consent(consent), progress or _silent
-    settings = {
+    codecs = _codecs(codec, preparation)
+    key, allowed = subject_key or SubjectKey.public(), read_consent(consent, purpose=purpose, on=on)
+    settings: dict[str, Any] = {
         "version": SHARD_VERSION,
         "name": name,
         "preparation": preparation.model_dump(mode="json"),
@@ -72,52 +95,206 @@ def build_shards(
         "consent": allowed.version,
         "key": key.pseudonym("shard settings", name),
     }
-    config_digest = digest_of(settings)
-    if (folder / MANIFEST_NAME).exists():
-        return _finished(cohort, folder, allowed, config_digest)
-    made = claim(folder, shares)
-    try:
-        passed = cut_all(cohort, folder / WORK, preparation, allowed, key, config_digest, on_error, report)
-        check_losses(passed)
-        files = WorkFiles(folder / WORK)
-        plan = make_plan(passed.visits, shares=shares, seed=seed)
-        columns = choose_columns(preparation, passed.visits, plan.training, files, encoding)
-        out = folder / WORK / digest_of([config_digest, passed.digests, __version__])[:16]
-        header = plan.header(columns, preparation)
-        shards = pack_plan(
-            plan,
-            files,
-            header,
-            out,
-            name=name,
-            block_windows=block_windows,
-            shard_bytes=int(shard_mb * 1e6),
-            key=key,
-            report=report,
-        )
-        manifest = ShardManifest(
-            cohort=cohort.name,
-            licence=cohort.licence,
-            source=cohort.source,
-            preparation=preparation,
-            header=header,
-            splits=shards,
-            subjects=plan.subjects,
-            counts=counts_of(passed),
-            config_digest=config_digest,
-            input_digest=_inputdigest_of(cohort, passed.digests),
-            code_version=__version__,
-            consent=allowed.version,
-        )
-        publish(folder, out, manifest, passed.lost)
-    except HdtError:
-        release(folder, shares, made=made)
-        raise
-    return manifest
+    later = {
+        "codec": (codecs, dict.fromkeys(codecs, "none")),
+        "plan": (plan_digest, ""),
+        "agreed": (allowed.agreed, allowed.version),
+    }
+    # What says nothing stays out: the digest of settings that an earlier hdt_fm knew is the one that it gave.
+    settings |= {name: value for name, (value, nothing) in later.items() if value != nothing}
+    build = _Build(
+        cohort=cohort,
+        folder=folder,
+        name=name,
+        preparation=preparation,
+        encoding=encoding,
+        codecs=codecs,
+        block_windows=block_windows,
+        shard_bytes=int(shard_mb * 1e6),
+        shares=shares,
+        seed=seed,
+        key=key,
+        allowed=allowed,
+        plan_digest=plan_digest,
+        config_digest=digest_of(settings),
+        strict=on_error == "strict",
+        engine=engine or EngineSettings(),
+        progress=progress or _silent,
+        said=BuildReport(),
+    )
+    return build.run(report)
 
 
 def _silent(done: int, total: int, what: str) -> None:
     return None
+
+
+@dataclass
+class _Build:
+    """One build and all that it was asked for; see `build_shards`."""
+
+    cohort: Any
+    folder: Path
+    name: str
+    preparation: Preparation
+    encoding: Encoding
+    codecs: dict[str, Codec]
+    block_windows: int
+    shard_bytes: int
+    shares: dict[str, float]
+    seed: int
+    key: SubjectKey
+    allowed: Consent
+    plan_digest: str
+    config_digest: str
+    strict: bool
+    engine: EngineSettings
+    progress: Progress
+    said: BuildReport
+
+    def run(self, report: Path | None) -> ShardManifest:
+        """The manifest of the finished folder; the report says how it ended either way."""
+        ended, counts = "interrupted", {}
+        try:
+            manifest = self._finished() if (self.folder / MANIFEST_NAME).exists() else self._fill()
+            ended, counts = "done", manifest.counts.model_dump()
+        except HdtError as error:
+            ended = error.problem
+            raise
+        finally:
+            forget_plans()
+            if report is not None:
+                self._say(report, ended, counts)
+        return manifest
+
+    def _fill(self) -> ShardManifest:
+        self.engine.require()
+        made = claim(self.folder, self.shares)
+        engine = self._start()
+        try:
+            return self._pack(self._cut(engine), engine)
+        except EngineError:
+            raise  # a second run may end well and needs what was done
+        except HdtError:
+            engine.cancel()  # nobody writes any more
+            release(self.folder, self.shares, made=made)
+            raise
+        finally:
+            engine.cancel()
+
+    def _start(self) -> Engine:
+        return Watched(self.engine.start(self.folder / WORK), self.said)
+
+    def _cut(self, engine: Engine, *, only_read: bool = False) -> Passed:
+        settings = CutSettings(
+            work=self.folder / WORK,
+            config_digest=self.config_digest,
+            preparation=None if only_read else self.preparation,
+            ranged=self.encoding == "i16",
+        )
+        with self.said.stage("read" if only_read else "cut"):
+            return cut_all(
+                self.cohort,
+                settings,
+                self.allowed,
+                self.key,
+                engine,
+                self.progress,
+                strict=self.strict and not only_read,
+                leaves_machine=self.engine.leaves_machine,
+            )
+
+    def _pack(self, passed: Passed, engine: Engine) -> ShardManifest:
+        self.said.passed(passed)
+        check_losses(passed)
+        check_coarse(passed.visits)
+        check_again(self.allowed, [visit.subject for visit in passed.visits])
+        work = self.folder / WORK
+        plan = make_plan(passed.visits, shares=self.shares, seed=self.seed)
+        with self.said.stage("encode"):
+            columns = modality_columns(self.preparation, self.codecs)
+            if self.encoding == "i16":
+                columns = choose_steps(columns, passed.visits, plan.training, work, engine)
+        header = plan.header(columns, self.preparation)
+        kept = [visit.digest for visit in passed.visits]
+        # Of all that decides what lies in a shard: a visit that was lost then and is read now makes other shards.
+        inside = [self.config_digest, passed.digests, kept, header.model_dump(mode="json"), __version__, WORK_VERSION]
+        out = work / digest_of(inside)[:16]
+        with self.said.stage("pack"):
+            shards = pack_all(
+                plan,
+                header,
+                work,
+                out,
+                name=self.name,
+                block_windows=self.block_windows,
+                shard_bytes=self.shard_bytes,
+                key=self.key,
+                engine=engine,
+                report=self.progress,
+            )
+        manifest = ShardManifest(
+            cohort=self.cohort.name,
+            licence=self.cohort.licence,
+            source=self.cohort.source,
+            preparation=self.preparation,
+            header=header,
+            splits=shards,
+            subjects=plan.subjects,
+            counts=counts_of(passed),
+            config_digest=self.config_digest,
+            input_digest=self._input_digest(passed, engine),
+            code_version=__version__,
+            consent=self.allowed.version,
+            plan_digest=self.plan_digest,
+        )
+        engine.cancel()
+        publish(self.folder, out, manifest, passed.lost)
+        return manifest
+
+    def _input_digest(self, passed: Passed, engine: Engine) -> str:
+        with self.said.stage("inputs"):
+            return input_digest(self.cohort, passed, self.allowed, engine)
+
+    def _finished(self) -> ShardManifest:
+        """A folder that is done already: the same data set, or an error."""
+        try:
+            manifest = ShardManifest.model_validate_json((self.folder / MANIFEST_NAME).read_bytes())
+        except ValueError:
+            raise ShardError("The folder holds a manifest that cannot be read", where=self.folder.name) from None
+        same = manifest.config_digest == self.config_digest
+        if same:
+            self.engine.require()
+            engine = self._start()
+            try:
+                passed = self._cut(engine, only_read=True)
+                same = manifest.input_digest == self._input_digest(passed, engine)
+            finally:
+                engine.cancel()
+        if not same:
+            raise ShardError(
+                "The folder holds another data set",
+                where=self.folder.name,
+                expected="a new folder, or the settings and inputs that made this one",
+                fix="choose another folder or delete this one",
+            )
+        shutil.rmtree(self.folder / WORK, ignore_errors=True)
+        return manifest
+
+    def _say(self, report: Path, ended: str, counts: Mapping[str, int]) -> None:
+        engine = {"name": self.engine.name, "workers": self.engine.at_once}
+        self.said.facts |= {"cohort": self.cohort.name, "engine": engine, "code version": __version__}
+        self.said.write(report, ended=ended, counts=counts)
+
+
+def _codecs(codec: Codec | Mapping[str, Codec], preparation: Preparation) -> dict[str, Codec]:
+    """By modality; refused before hours of work where a library is missing."""
+    given = dict.fromkeys(preparation.modalities, codec) if isinstance(codec, str) else dict(codec)
+    for name, one in given.items():
+        if name not in preparation.modalities:
+            raise unknown_name("modality", name, preparation.modalities, where="shard.codec")
+        need_codec(one)
+    return {name: given.get(name, "none") for name in preparation.modalities}
 
 
 def _check_arguments(name: str, shares: Mapping[str, float], block_windows: int, shard_mb: float) -> None:
@@ -129,29 +306,3 @@ def _check_arguments(name: str, shares: Mapping[str, float], block_windows: int,
         raise ConfigError("Shares of splits must be positive and add up to 1", where="splits", got=str(dict(shares)))
     if block_windows < 1 or shard_mb <= 0:
         raise ConfigError("block_windows and shard_mb must be positive", got=f"{block_windows} and {shard_mb}")
-
-
-def _inputdigest_of(cohort: Any, digests: list[str]) -> str:
-    """Root over the cohort's files and what was read from them: a reader's settings count as input."""
-    return digest_of([sorted(file_digest(Path(path)) for path in cohort.inputs()), digests])
-
-
-def _finished(cohort: Any, folder: Path, allowed: Consent, config_digest: str) -> ShardManifest:
-    """A folder that is done already: the same data set, or an error."""
-    try:
-        manifest = ShardManifest.model_validate_json((folder / MANIFEST_NAME).read_bytes())
-    except ValueError:
-        raise ShardError("The folder holds a manifest that cannot be read", where=folder.name) from None
-    same = manifest.config_digest == config_digest
-    if same:
-        digests = [found.digest for found in turns(iter(cohort.visits()), allowed) if found.digest]
-        same = manifest.input_digest == _inputdigest_of(cohort, digests)
-    if not same:
-        raise ShardError(
-            "The folder holds another data set",
-            where=folder.name,
-            expected="a new folder, or the settings and inputs that made this one",
-            fix="choose another folder or delete this one",
-        )
-    shutil.rmtree(folder / WORK, ignore_errors=True)
-    return manifest

@@ -1,86 +1,108 @@
-"""Pass 1 of a build, the loop: every visit of a cohort is cut, or counted as lost or as not agreed to."""
+"""Pass 1 of a build: every visit of a cohort is cut, or counted as lost or as not agreed to."""
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Sized
-from dataclasses import dataclass
-from inspect import isgenerator
+import pickle
+from collections.abc import Callable, Iterator, Sequence, Sized
+from dataclasses import dataclass, field, replace
+from functools import partial
+from inspect import isgenerator, signature
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+from data_pipelines.cohorts._twice import Seen
+from data_pipelines.cohorts._visits import OneVisit, Visits
 from data_pipelines.consent import Consent
-from data_pipelines.work import VisitFacts, cut_to_file, visit_digest
-from hdt_fm import __version__
+from data_pipelines.cutting import CutSettings, Found, cut_part, cut_visit, unreadable
+from data_pipelines.engine.here import Here
+from data_pipelines.engine.task import Done, Engine, EngineError, Task
+from data_pipelines.quarantine import Lost, lost_error, lost_row
+from data_pipelines.work import VisitFacts, digest_of
 from hdt_fm.schema.errors import HdtError, ShardError
-from hdt_fm.schema.preparation import Preparation
 from hdt_fm.schema.recording import Visit
 from hdt_fm.schema.shard import Counts
 from hdt_fm.schema.subject import SubjectKey
 
 MAX_LOST = 0.01
+# What is larger than this when pickled holds signals, and those do not travel.
+MAX_TASK_BYTES = 1 << 16
 Progress = Callable[[int, int, str], None]
 
 
 @dataclass
 class Passed:
-    """What pass 1 found."""
+    """What pass 1 found, in the order of the cohort.
 
-    visits: list[VisitFacts]
-    digests: list[str]
-    lost: list[dict[str, str]]
+    Attributes:
+        unopened: Of `without_consent`, those whose files were not touched.
+        files: What the visits of people who agreed come from; None where that is not known of each.
+    """
+
+    visits: list[VisitFacts] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
+    lost: list[Lost] = field(default_factory=list)
     without_consent: int = 0
+    unopened: int = 0
+    files: list[Path] | None = None
 
 
 @dataclass(frozen=True)
-class Found:
-    """One turn of the cohort: a visit, the error in its place, or neither where consent is missing."""
+class _Cohort:
+    """What there is to read.
 
-    digest: str = ""
-    visit: Visit | None = None
-    error: HdtError | None = None
+    Attributes:
+        parts: None where visits only come one after another.
+    """
 
+    visits: Iterator[Visit]
+    parts: Sequence[OneVisit] | None
+    seen: Seen | None
 
-def digest_of(value: object) -> str:
-    """SHA-256 of plain data, the same for equal data."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    @classmethod
+    def of(cls, cohort: Any, allowed: Consent) -> "_Cohort":
+        asks = "allows" in signature(cohort.visits).parameters
+        visits = iter(cohort.visits(allows=allowed.allows) if asks else cohort.visits())
+        if isinstance(visits, Visits):
+            return cls(visits, visits.parts, visits.seen() if visits.seen else None)
+        return cls(visits, None, None)
 
 
 def cut_all(
     cohort: Any,
-    work: Path,
-    preparation: Preparation,
+    settings: CutSettings,
     allowed: Consent,
     key: SubjectKey,
-    config_digest: str,
-    on_error: str,
+    engine: Engine,
     report: Progress,
+    *,
+    strict: bool = False,
+    leaves_machine: bool = False,
 ) -> Passed:
-    """Cut every visit that may be read; in `strict` mode the first error ends it."""
-    passed, visits = Passed([], [], []), iter(cohort.visits())
-    total = len(visits) if isinstance(visits, Sized) else 0
-    for place, found in enumerate(turns(visits, allowed)):
-        error = found.error
-        if found.digest:
-            passed.digests.append(found.digest)
-        else:
-            passed.without_consent += 1
-        if found.visit is not None:
-            name = digest_of([config_digest, found.digest, __version__])[:32]
-            try:
-                passed.visits.append(cut_to_file(found.visit, preparation, work, digest=name, key=key))
-            except HdtError as caught:
-                error = caught
-        if error is not None:
-            if on_error == "strict":
-                raise error
-            passed.lost.append(_lost(found, error))
-        report(place + 1, total, "cut")
-    return passed
+    """Cut every visit that may be read; with `strict` the first error ends it.
+
+    Args:
+        leaves_machine: Whether tasks do; then one that would carry a secret key is done here.
+    """
+    source = _Cohort.of(cohort, allowed)
+    settings = replace(settings, traced=source.seen is not None, key=key)
+    found: dict[int, Found] = {}
+    if source.parts is None:
+        total = len(source.visits) if isinstance(source.visits, Sized) else 0
+        turns = _one_by_one(source.visits, replace(settings, consent=allowed))
+    else:
+        total = len(source.parts)
+        secret = key if leaves_machine and key != SubjectKey.public() else None
+        turns = _by_parts(source.parts, settings, allowed, engine, secret)
+    for place, one in turns:
+        _note(one.error, source, place)
+        if strict and one.error is not None:
+            raise one.error
+        found[place] = one
+        report(len(found), total, "cut")
+    return _passed([found[place] for place in sorted(found)], source, allowed, key, strict=strict)
 
 
-def turns(visits: Iterator[Visit], allowed: Consent) -> Iterator[Found]:
-    """Every visit with its digest, going on after one that cannot be read if the cohort's iterator does."""
+def _one_by_one(visits: Iterator[Visit], settings: CutSettings) -> Iterator[tuple[int, Found]]:
+    """Every visit, going on after one that cannot be read if the cohort's iterator does."""
     for place in count():
         try:
             visit = next(visits)
@@ -90,19 +112,94 @@ def turns(visits: Iterator[Visit], allowed: Consent) -> Iterator[Found]:
             if isgenerator(visits):
                 # A generator ends with its first error: going on would lose all later visits in silence.
                 raise
-            yield Found(digest=digest_of([place, "unreadable"]), error=error)
+            yield place, unreadable(place, error)
             continue
-        digest = digest_of([place, visit_digest(visit)])
-        yield Found(digest=digest, visit=visit) if allowed.allows(visit.subject) else Found()
+        yield place, cut_visit(visit, place, settings)
 
 
-def _lost(found: Found, error: HdtError) -> dict[str, str]:
-    """One row of the quarantine report. `where` stays out: a file's name is often a person's id."""
-    parts = [("expected", error.expected), ("got", error.got), ("what to do", error.fix)]
-    said = [error.problem, *(f"{label}: {text}" for label, text in parts if text)]
-    reason = "; ".join(said) + "".join(f" ({note})" for note in getattr(error, "__notes__", []))
-    subject = found.visit.subject if found.visit else "unknown"
-    return {"visit": found.digest, "subject": subject, "error": type(error).__name__, "reason": reason}
+def _by_parts(
+    parts: Sequence[OneVisit], settings: CutSettings, allowed: Consent, engine: Engine, secret: SubjectKey | None
+) -> Iterator[tuple[int, Found]]:
+    """Every visit, in any order; nothing of a person without consent is opened where the person is known before."""
+    places: dict[str, int] = {}
+    here: list[int] = []
+    settings_of = {
+        known: replace(settings, consent=None if known else allowed, key=None if secret else settings.key)
+        for known in (True, False)
+    }
+    for place, part in enumerate(parts):
+        if part.subject and not allowed.allows(part.subject):
+            yield place, Found(subject=part.subject)
+            continue
+        if engine.apart and not _travels(part, secret):
+            here.append(place)
+            continue
+        name = digest_of([settings.config_digest, place])
+        places[name] = place
+        engine.submit(Task(name, partial(cut_part, part, place, settings_of[bool(part.subject)])))
+    for done in engine.as_completed():
+        place = places[done.name]
+        yield place, _found(done, place, parts[place])
+    for place in here:
+        consent = None if parts[place].subject else allowed
+        alone = Here()
+        alone.submit(Task(str(place), partial(cut_part, parts[place], place, replace(settings, consent=consent))))
+        yield from ((place, _found(done, place, parts[place])) for done in alone.as_completed())
+
+
+def _found(done: Done, place: int, part: OneVisit) -> Found:
+    if done.error is not None:
+        raise done.error
+    return unreadable(place, lost_error(done), part.subject) if done.lost else done.row
+
+
+def _travels(part: OneVisit, secret: SubjectKey | None) -> bool:
+    """Whether a part can be read in another process: no signal in it, nothing that only this one knows, no secret."""
+    try:
+        data = pickle.dumps(part)
+    except (pickle.PicklingError, TypeError, AttributeError):
+        return False
+    known = b"__main__" not in data and (secret is None or secret.secret not in data)
+    return known and len(data) <= MAX_TASK_BYTES
+
+
+def _passed(found: list[Found], source: _Cohort, allowed: Consent, key: SubjectKey, *, strict: bool) -> Passed:
+    passed = Passed()
+    parts = source.parts
+    if parts is not None and all(part.files for part in parts):
+        passed.files = [file for part, one in zip(parts, found, strict=True) if one.digest for file in part.files]
+    for place, one in enumerate(found):
+        if not one.digest:
+            passed.without_consent += 1
+            passed.unopened += parts is not None and bool(parts[place].subject)
+            continue
+        one = _compared(one, place, source, strict=strict)
+        passed.digests.append(one.digest)
+        if one.error is None:
+            if one.facts is not None:
+                passed.visits.append(one.facts)
+            continue
+        passed.lost.append(lost_row(one, parts[place].files if parts else (), key))
+    return passed
+
+
+def _compared(one: Found, place: int, source: _Cohort, *, strict: bool) -> Found:
+    """The visit, or the error in its place if it cannot be beside the earlier ones."""
+    if source.seen is None or one.trace is None:
+        return one
+    try:
+        source.seen.refuse(one.trace)
+    except HdtError as error:
+        _note(error, source, place)
+        if strict:
+            raise
+        return unreadable(place, error, one.subject)
+    return one
+
+
+def _note(error: HdtError | None, source: _Cohort, place: int) -> None:
+    if error is not None and isinstance(source.visits, Visits):
+        error.add_note(source.visits.place_of(place))
 
 
 def check_losses(passed: Passed) -> None:
@@ -113,10 +210,12 @@ def check_losses(passed: Passed) -> None:
     """
     total = len(passed.visits) + len(passed.lost)
     kept = {visit.subject for visit in passed.visits}
-    people = {lost["subject"] for lost in passed.lost} - kept - {"unknown"}
+    people = {lost.subject for lost in passed.lost} - kept - {"unknown"}
     if people or len(passed.lost) > MAX_LOST * total:
-        reasons = sorted({f"{lost['error']}: {lost['reason']}" for lost in passed.lost})
-        raise ShardError(
+        reasons = sorted({f"{lost.error}: {lost.reason}" for lost in passed.lost})
+        # What ran past a limit may be read with a higher one: the others need not be cut again.
+        kind = EngineError if any(lost.error == EngineError.__name__ for lost in passed.lost) else ShardError
+        raise kind(
             f"{len(passed.lost)} of {total} visits cannot be used",
             expected="at most 1 % of visits and no whole person lost",
             got=f"{len(people)} people lost whole; " + " | ".join(reasons[:3]),

@@ -1,4 +1,4 @@
-"""Blocks of windows -> one shard: USTAR with plain .npy members, and its index."""
+"""Blocks of windows -> one shard: USTAR with .npy members, plain or packed, and its index."""
 
 import hashlib
 import os
@@ -12,10 +12,12 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from hdt_fm.schema.codec import Codec, encode, need_codec
 from hdt_fm.schema.errors import ShardError
 from hdt_fm.schema.npy import DTYPES, npy_header
-from hdt_fm.schema.shard import HEADER_MEMBER, MEMBER_PATTERN, ShardHeader
-from hdt_fm.schema.shard_index import MEMBER, TAR_BLOCK, ShardIndex, member_record, write_index
+from hdt_fm.schema.shard import HEADER_MEMBER, MEMBER_PATTERN, ShardHeader, member_name
+from hdt_fm.schema.shard_index import MEMBER, ShardIndex, member_record, write_index
+from hdt_fm.schema.shard_walk import TAR_BLOCK
 
 I16_LIMIT = 32767
 Block = tuple[int, Mapping[str, np.ndarray]]
@@ -56,7 +58,12 @@ def write_shard(path: Path, header: ShardHeader, blocks: Iterable[Block]) -> Pac
 
     Raises:
         ShardError: If a member's name or dtype may not be in a shard.
+        ConfigError: If the library of a codec in the header is not installed.
     """
+    codecs: dict[str, Codec] = {}
+    for column in header.modalities:
+        need_codec(column.codec)
+        codecs |= {column.name: column.codec, f"{column.name}_observed": column.codec}
     temporary = path.with_name(path.name + ".tmp")
     windows = count = 0
     with temporary.open("wb") as file:
@@ -64,7 +71,7 @@ def write_shard(path: Path, header: ShardHeader, blocks: Iterable[Block]) -> Pac
         writer.add_bytes(HEADER_MEMBER, header.model_dump_json().encode())
         for number, members in blocks:
             for name, array in members.items():
-                writer.add_array(number, name, array)
+                writer.add_array(number, name, array, codecs.get(name, "none"))
             windows, count = windows + len(next(iter(members.values()))), count + 1
         digest = writer.finish()
         file.flush()
@@ -87,8 +94,9 @@ class _TarWriter:
         self._put(data)
         self._pad()
 
-    def add_array(self, block: int, name: str, array: np.ndarray) -> None:
-        full = f"b{block:06d}.{name}.npy"
+    def add_array(self, block: int, name: str, array: np.ndarray, codec: Codec = "none") -> None:
+        """Plain where that is not larger, whatever the codec."""
+        full = member_name(block, name)
         if not MEMBER_PATTERN.fullmatch(full) or array.dtype not in DTYPES:
             raise ShardError(
                 f"{full!r} of {array.dtype} may not be in a shard",
@@ -97,12 +105,15 @@ class _TarWriter:
                 fix="rename the label or modality; make block_windows larger if there are too many blocks",
             )
         data = np.ascontiguousarray(array)
+        body: bytes | memoryview = data.reshape(-1).view(np.uint8).data
+        if codec != "none":
+            packed = encode(data, codec)
+            body, codec = (packed, codec) if len(packed) < data.nbytes else (body, "none")
         head = npy_header(data.dtype, data.shape)
-        record = member_record(block, name, data.dtype, data.shape, len(head))
-        self._open(full, len(head) + data.nbytes)
-        record["offset"], record["length"] = self.place, len(head) + data.nbytes
+        record = member_record(block, name, data.dtype, data.shape, len(head), codec)
+        self._open(member_name(block, name, codec), len(head) + len(body))
+        record["offset"], record["length"] = self.place, len(head) + len(body)
         checksum = xxhash.xxh3_64(head)
-        body = data.reshape(-1).view(np.uint8).data
         checksum.update(body)
         record["xxh3"] = checksum.intdigest()
         self._put(head)

@@ -1,26 +1,17 @@
-"""Pass 2 of a build: which window goes where, and the packing of each shard."""
+"""Pass 2 of a build: which window goes where."""
 
 import hashlib
-import hmac
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_pipelines.pack import Block, Packed, quantise, write_shard
-from data_pipelines.work import VisitFacts, WorkFiles, file_digest
+from data_pipelines.work import VisitFacts
 from hdt_fm.schema.errors import ShardError, SplitError
 from hdt_fm.schema.permutation import keyed_permutation
 from hdt_fm.schema.preparation import Preparation
-from hdt_fm.schema.shard import LabelColumn, ModalityColumn, ShardEntry, ShardHeader, SubjectRow
-from hdt_fm.schema.subject import SubjectKey
-
-MAX_BLOCK_BYTES = 16 << 20
-WEEK_NS = 7 * 86_400 * 1_000_000_000
-# Up to twenty years back: whole weeks keep the weekday and nearly the season.
-MAX_SHIFT_WEEKS = 1040
+from hdt_fm.schema.shard import LabelColumn, ModalityColumn, ShardHeader, SubjectRow
 
 
 @dataclass(frozen=True)
@@ -67,7 +58,9 @@ def make_plan(visits: Sequence[VisitFacts], *, shares: Mapping[str, float], seed
     """
     subjects = _subject_table(visits)
     rows = {subject.subject: row for row, subject in enumerate(subjects)}
-    home = np.array([_split_of(visit.group, shares, seed) for visit in visits])
+    names = list(shares)
+    group_home = {row.group: _split_of(row.group, shares, seed) for row in subjects}
+    home = np.array([group_home[visit.group] for visit in visits])
     counts = np.array([visit.windows for visit in visits], dtype=np.int64)
     places = {}
     for part, split in enumerate(shares):
@@ -82,11 +75,11 @@ def make_plan(visits: Sequence[VisitFacts], *, shares: Mapping[str, float], seed
         row = np.concatenate([np.arange(count) for count in counts[members]])
         order = keyed_permutation(len(visit), seed, part=part)
         places[split] = Places(visit[order], row[order])
-    train = list(shares).index("train") if "train" in shares else None
+    train = names.index("train") if "train" in shares else None
     return Plan(
         visits=tuple(visits),
         splits=places,
-        subjects=subjects,
+        subjects=tuple(row.model_copy(update={"split": names[group_home[row.group]]}) for row in subjects),
         subject_row=np.array([rows[visit.subject] for visit in visits], dtype=np.int32),
         first_id=np.concatenate([[0], np.cumsum(counts)[:-1]]),
         training=tuple(v for v, split in zip(visits, home, strict=True) if train is None or split == train),
@@ -129,121 +122,3 @@ def _label_table(visits: Sequence[VisitFacts]) -> tuple[LabelColumn, ...]:
                     fix="make the cohort give the same label track everywhere, or rename one of them",
                 )
     return tuple(table[name] for name in sorted(table))
-
-
-def pack_plan(
-    plan: Plan,
-    files: WorkFiles,
-    header: ShardHeader,
-    out: Path,
-    *,
-    name: str,
-    block_windows: int,
-    shard_bytes: int,
-    key: SubjectKey,
-    report: Callable[[int, int, str], None],
-) -> dict[str, tuple[ShardEntry, ...]]:
-    """Write every shard below `out`; one that an earlier run finished is taken as it is."""
-    window_bytes = sum(
-        c.channels * c.samples * (2 if c.encoding == "i16" else 4) + c.samples // 8 for c in header.modalities
-    )
-    size = max(1, min(block_windows, MAX_BLOCK_BYTES // window_bytes))
-    per_shard = max(1, shard_bytes // (size * window_bytes))
-    shifts = np.array([_shift_ns(key, visit.subject) for visit in plan.visits], dtype=np.int64)
-    total = sum(-(-len(places.row) // size) for places in plan.splits.values())
-    entries: dict[str, tuple[ShardEntry, ...]] = {}
-    done = 0
-    for split, places in plan.splits.items():
-        (out / split).mkdir(parents=True, exist_ok=True)
-        blocks = -(-len(places.row) // size)
-        shards = []
-        for number, first in enumerate(range(0, blocks, per_shard)):
-            path = out / split / f"{name}-{number:05d}.tar"
-            last = min(first + per_shard, blocks)
-            if path.exists():
-                windows = min(last * size, len(places.row)) - first * size
-                packed = Packed(path.stat().st_size, file_digest(path), windows, last - first)
-            else:
-                packed = write_shard(
-                    path, header, _blocks(plan, files, header, places, range(first, last), size, shifts)
-                )
-            shards.append(
-                ShardEntry(
-                    path=f"{split}/{path.name}",
-                    bytes=packed.bytes,
-                    sha256=packed.sha256,
-                    windows=packed.windows,
-                    blocks=packed.blocks,
-                )
-            )
-            done += last - first
-            report(done, total, "pack")
-        entries[split] = tuple(shards)
-    return entries
-
-
-def _shift_ns(key: SubjectKey, subject: str) -> int:
-    """Secret whole weeks by which all times of a person go back."""
-    digest = hmac.new(key.secret, f"date shift\x1f{subject}".encode(), hashlib.sha256).digest()
-    return (1 + int.from_bytes(digest[:8], "big") % MAX_SHIFT_WEEKS) * WEEK_NS
-
-
-class _Picker:
-    """Takes one member after another of the same windows from their visits' work files."""
-
-    def __init__(self, plan: Plan, files: WorkFiles, visit: NDArray[np.int64], row: NDArray[np.int64]) -> None:
-        order = np.argsort(visit, kind="stable")
-        self.size = len(visit)
-        self._parts = [
-            (files.members(plan.visits[visit[places[0]]]), places, row[places])
-            for places in np.split(order, np.flatnonzero(np.diff(visit[order])) + 1)
-        ]
-
-    def take(self, member: str, shape: tuple[int, ...], dtype: type, missing: float = 0) -> np.ndarray:
-        """The member in the windows' order; `missing` where a visit does not have it."""
-        out: np.ndarray = np.full((self.size, *shape), missing, dtype=dtype)
-        for members, places, rows in self._parts:
-            if member in members:
-                out[places] = members[member][rows]
-        return out
-
-
-def _blocks(
-    plan: Plan,
-    files: WorkFiles,
-    header: ShardHeader,
-    places: Places,
-    numbers: range,
-    size: int,
-    shifts: NDArray[np.int64],
-) -> Iterator[Block]:
-    for number in numbers:
-        here = slice(number * size, (number + 1) * size)
-        visit, row = places.visit[here], places.row[here]
-        picker = _Picker(plan, files, visit, row)
-        mask = picker.take("mask", (len(header.modalities),), np.uint8)
-        members: dict[str, np.ndarray] = {}
-        for column, modality in enumerate(header.modalities):
-            if mask[:, column].any():
-                members |= _modality(picker, modality, mask[:, column])
-        members["mask"] = mask
-        members["sqi"] = picker.take("sqi", (len(header.modalities),), np.float16)
-        members["wid"] = plan.first_id[visit] + row
-        members["subj"] = plan.subject_row[visit]
-        members["t0"] = picker.take("t0", (), np.int64) - shifts[visit]
-        for label in header.labels:
-            members[f"y_{label.name}"] = picker.take(f"y_{label.name}", (), np.float32, np.nan)
-        yield number, members
-
-
-def _modality(picker: _Picker, column: ModalityColumn, mask: NDArray[np.uint8]) -> dict[str, np.ndarray]:
-    """The values of a block as they are stored, and the observed bits if a present window has a hole."""
-    values = picker.take(column.name, (column.channels, column.samples), np.float32)
-    bits = picker.take(f"{column.name}_observed", (-(-column.samples // 8),), np.uint8)
-    observed = np.unpackbits(bits, axis=1, count=column.samples).astype(np.bool_)
-    members = {column.name: values}
-    if column.encoding == "i16":
-        members[column.name] = quantise(values, observed, lsb=column.lsb, offset=column.offset)
-    if not observed[mask.astype(np.bool_)].all():
-        members[f"{column.name}_observed"] = bits
-    return members

@@ -3,15 +3,18 @@
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from data_pipelines.quarantine import Lost
 from data_pipelines.work import write_durably
 from hdt_fm.schema.errors import ShardError
 from hdt_fm.schema.shard import MANIFEST_NAME, ShardManifest
 
 WORK = ".work"
 OWNER = "owner"
+# Not one of a kind: what a kill leaves of it must be known as ours.
+OWNER_HALF = "owner.tmp"
 QUARANTINE_NAME = "quarantine.json"
 
 
@@ -28,7 +31,8 @@ def claim(folder: Path, splits: Iterable[str]) -> bool:
     ours = (work / OWNER).exists()
     before = (work / OWNER).read_text().split() if ours else []
     foreign = set() if new else {child.name for child in folder.iterdir()} - {WORK, *before, QUARANTINE_NAME}
-    if foreign or (not ours and work.exists() and any(work.iterdir())):
+    inside = {child.name for child in work.iterdir()} - {OWNER_HALF} if work.exists() else set()
+    if foreign or (inside and not ours):
         raise ShardError(
             "The folder is not empty and not from an interrupted build",
             where=folder.name,
@@ -36,16 +40,26 @@ def claim(folder: Path, splits: Iterable[str]) -> bool:
         )
     work.mkdir(parents=True, exist_ok=True)
     _clear(folder, before)
-    write_durably(work / OWNER, "\n".join(splits).encode())
+    write_durably(work / OWNER, "\n".join(splits).encode(), temporary=work / OWNER_HALF)
     return new or ours
 
 
 def release(folder: Path, splits: Iterable[str], *, made: bool) -> None:
     """Leave nothing behind after an error that a second run would meet again."""
     _clear(folder, splits)
-    shutil.rmtree(folder / WORK)
+    _remove_work(folder / WORK)
     if made and not any(folder.iterdir()):
         folder.rmdir()
+
+
+def _remove_work(work: Path) -> None:
+    """The owner last: until then a second run knows the rest as ours."""
+    for child in list(work.iterdir()):
+        if child.is_dir():
+            shutil.rmtree(child, ignore_errors=True)
+        elif child.name != OWNER:
+            child.unlink(missing_ok=True)
+    shutil.rmtree(work)
 
 
 def _clear(folder: Path, splits: Iterable[str]) -> None:
@@ -55,13 +69,30 @@ def _clear(folder: Path, splits: Iterable[str]) -> None:
     (folder / QUARANTINE_NAME).unlink(missing_ok=True)
 
 
-def publish(folder: Path, out: Path, manifest: ShardManifest, lost: list[dict[str, str]]) -> None:
+def publish(folder: Path, out: Path, manifest: ShardManifest, lost: Sequence[Lost]) -> None:
     """Move the shards into place, the manifest last; then the work folder goes."""
     for split in manifest.splits:
+        _sync(out / split)
         os.replace(out / split, folder / split)
+    _sync(folder)
     temporary = folder / WORK / MANIFEST_NAME
     if lost:
-        write_durably(folder / QUARANTINE_NAME, json.dumps(lost, indent=1).encode(), temporary=temporary)
+        write_durably(
+            folder / QUARANTINE_NAME,
+            json.dumps([row.model_dump() for row in lost], indent=1).encode(),
+            temporary=temporary,
+        )
     text = manifest.model_dump_json(indent=1) + "\n"
     write_durably(folder / MANIFEST_NAME, text.encode(), temporary=temporary)
-    shutil.rmtree(folder / WORK)
+    _sync(folder)
+    # A task that was begun twice may still be at it; what it leaves is removed when the folder is asked for again.
+    shutil.rmtree(folder / WORK, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    """Names too reach the disk in this order: no manifest without its shards after a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,31 +1,44 @@
 """Pass 1 of a build: each visit, cut into windows, as one work file that a later run can use again."""
 
 import hashlib
+import io
 import json
 import mmap
 import os
+import secrets
+import shutil
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from data_pipelines.pack import write_shard
+from data_pipelines.pack import Block, Packed, write_shard
+from data_pipelines.ranges import Range, range_of
+from hdt_fm.schema.codec import Codec
 from hdt_fm.schema.errors import RecordingError
 from hdt_fm.schema.modalities import modality as look_up_modality
 from hdt_fm.schema.preparation import Plain, Preparation
 from hdt_fm.schema.recording import Visit
 from hdt_fm.schema.shard import LabelColumn, ModalityColumn, ShardHeader
 from hdt_fm.schema.shard_index import member_array, read_index
-from hdt_fm.schema.subject import SubjectKey, is_pseudonym
 from hdt_fm.signal.windows import Windows, cut
 
 OPEN_FILES = 256
+# Of what lies in a work folder; a number more, and what another hdt_fm left there is not used again.
+WORK_VERSION = 3
 
 
 class VisitFacts(Plain):
-    """What the manifest needs to know of one visit; holds pseudonyms only."""
+    """What the manifest needs to know of one visit; holds pseudonyms only.
+
+    Attributes:
+        ranges: By modality, where int16 is asked for.
+    """
 
     digest: str
     subject: str
@@ -37,6 +50,7 @@ class VisitFacts(Plain):
     dropped: int
     hours: float
     labels: tuple[LabelColumn, ...]
+    ranges: dict[str, Range] = {}
 
 
 def visit_digest(visit: Visit) -> str:
@@ -61,7 +75,9 @@ def visit_digest(visit: Visit) -> str:
     return state.hexdigest()
 
 
-def modality_columns(preparation: Preparation) -> tuple[ModalityColumn, ...]:
+def modality_columns(
+    preparation: Preparation, codecs: Mapping[str, Codec] = MappingProxyType({})
+) -> tuple[ModalityColumn, ...]:
     """Columns of a folder before its encoding is chosen: float32 all over."""
     return tuple(
         ModalityColumn(
@@ -71,18 +87,22 @@ def modality_columns(preparation: Preparation) -> tuple[ModalityColumn, ...]:
             sampling_rate_hz=settings.sampling_rate_hz,
             samples=preparation.samples(name),
             encoding="f32",
+            codec=codecs.get(name, "none"),
         )
         for name, settings in preparation.modalities.items()
     )
 
 
-def cut_to_file(visit: Visit, preparation: Preparation, folder: Path, *, digest: str, key: SubjectKey) -> VisitFacts:
+def cut_to_file(
+    visit: Visit, preparation: Preparation, folder: Path, *, digest: str, group: str, ranged: bool
+) -> VisitFacts:
     """Cut a visit and write its work file, unless an earlier run did.
 
     Args:
         folder: Where work files lie.
         digest: Name of the file: digest of the visit, its place in the cohort and the settings.
-        key: Makes a group name that is not yet a pseudonym into one.
+        group: The visit's, as a pseudonym.
+        ranged: Whether its ranges will be asked for.
 
     Raises:
         RecordingError: If the visit cannot be prepared, or a window holds a number that is not finite.
@@ -99,11 +119,13 @@ def cut_to_file(visit: Visit, preparation: Preparation, folder: Path, *, digest:
     header = ShardHeader(
         modalities=modality_columns(preparation), labels=labels, window_s=preparation.window_s, hop_s=preparation.hop_s
     )
-    write_shard(folder / f"{digest}.tar", header, [(0, _members(windows))] if len(windows) else [])
+    members = _members(windows) if len(windows) else {}
+    put_shard(folder / f"{digest}.tar", header, [(0, members)] if members else [], private=folder)
+    found = {name: range_of(members, name) for name in preparation.modalities} if ranged else {}
     facts = VisitFacts(
         digest=digest,
         subject=visit.subject,
-        group=visit.group if is_pseudonym(visit.group) else key.pseudonym("group", visit.group),
+        group=group,
         covariates=dict(visit.covariates),
         recordings=sum(name in preparation.modalities for name in visit.recordings),
         windows=len(windows),
@@ -111,19 +133,51 @@ def cut_to_file(visit: Visit, preparation: Preparation, folder: Path, *, digest:
         dropped=windows.dropped,
         hours=_hours(windows.starts_ns, preparation.window_s),
         labels=labels,
+        ranges={name: part for name, part in found.items() if part is not None},
     )
     write_durably(record, facts.model_dump_json().encode())
     return facts
 
 
+def put_shard(path: Path, header: ShardHeader, blocks: Iterable[Block], *, private: Path) -> Packed:
+    """Write a shard where nobody else writes, then rename it into place, the index first.
+
+    Two processes may do this at once, and either may end at any time: what lies at `path` is whole.
+
+    Args:
+        private: An existing folder on the same disk.
+    """
+    own = private / f"own-{secrets.token_hex(8)}"
+    own.mkdir()
+    try:
+        packed = write_shard(own / path.name, header, blocks)
+        for name in (path.with_suffix(".idx").name, path.name):
+            os.replace(own / name, path.with_name(name))
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+    return packed
+
+
 def write_durably(path: Path, data: bytes, *, temporary: Path | None = None) -> None:
-    """Write by a temporary name on the same disk, fsync, rename."""
-    temporary = temporary or path.with_name(path.name + ".tmp")
+    """Write by a temporary name on the same disk (one that nobody else has), fsync, rename."""
+    temporary = temporary or path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
     with temporary.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """As `write_durably`, as .npy."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    write_durably(path, buffer.getvalue())
+
+
+def digest_of(value: object) -> str:
+    """SHA-256 of plain data, the same for equal data."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def file_digest(path: Path) -> str:
@@ -142,20 +196,24 @@ class WorkFiles:
         self._folder = folder
         self._open: OrderedDict[str, dict[str, np.ndarray]] = OrderedDict()
 
-    def members(self, facts: VisitFacts) -> dict[str, np.ndarray]:
+    def members(self, digest: str) -> dict[str, np.ndarray]:
         """Arrays of one visit by member name; empty for a visit without windows."""
-        if not facts.windows:
-            return {}
-        if facts.digest not in self._open:
-            path = self._folder / f"{facts.digest}.tar"
+        if digest not in self._open:
+            path = self._folder / f"{digest}.tar"
             with path.open("rb") as file:
                 view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             records = read_index(path.with_suffix(".idx")).members
-            self._open[facts.digest] = {record["name"].decode(): member_array(view, record) for record in records}
+            self._open[digest] = {record["name"].decode(): member_array(view, record) for record in records}
             if len(self._open) > OPEN_FILES:
                 self._open.popitem(last=False)
-        self._open.move_to_end(facts.digest)
-        return self._open[facts.digest]
+        self._open.move_to_end(digest)
+        return self._open[digest]
+
+
+@lru_cache(maxsize=1)
+def work_files(folder: Path) -> WorkFiles:
+    """Those of a folder, kept open from one task of a process to the next."""
+    return WorkFiles(folder)
 
 
 def _members(windows: Windows) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """`hdt-fm VERB [options] [overrides]`: finds the verb and calls it. Imports nothing heavy before a verb runs."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,22 +10,26 @@ from importlib import import_module
 import hdt_fm
 from hdt_fm.schema.errors import HdtError, unknown_name
 
-EXIT_OK, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
+EXIT_OK, EXIT_USER_ERROR, EXIT_INTERRUPTED, EXIT_PIPE = 0, 2, 130, 141
 # Verbs that --multirun goes with.
 SWEPT = ("pretrain", "evaluate")
 # Options that are settings in other words (`--to FOLDER` is `to=FOLDER`); a verb without that setting refuses them.
-VALUED = ("--to", "--from", "--sha256")
+VALUED = ("--to", "--from", "--sha256", "--subjects")
 FLAGS = ("--yes", "--verify")
 
 
 @dataclass(frozen=True)
 class Verb:
-    """One word of the command line. `configured` verbs take Hydra overrides and leave a run folder."""
+    """One word of the command line. `configured` verbs take Hydra overrides and leave a run folder.
+
+    `words` may follow the verb and do something else, without a config: module `hdt_fm.cli.<verb>_words`.
+    """
 
     name: str
     summary: str
     configured: bool = True
     example: str = ""
+    words: tuple[str, ...] = ()
 
 
 VERBS = {
@@ -36,7 +41,13 @@ VERBS = {
         ),
         Verb("fetch", "a public set from its publisher, after you agreed to its terms", False, "hdt-fm fetch wesad"),
         Verb("inspect", "what a recording or folder holds: format, rates, units, gaps", False, "hdt-fm inspect PATH"),
-        Verb("shard", "recordings -> windows in webdataset shards", True, "hdt-fm shard experiment=stress_predict"),
+        Verb(
+            "shard",
+            "recordings -> windows in webdataset shards; verify, index, revoke, compact FOLDER",
+            True,
+            "hdt-fm shard experiment=stress_predict",
+            ("verify", "index", "revoke", "compact"),
+        ),
         Verb("pretrain", "shards -> encoder, by cross-modal contrast", True, "hdt-fm pretrain experiment=demo"),
         Verb("embed", "shards + encoder -> cached embeddings", True, "hdt-fm embed experiment=demo"),
         Verb(
@@ -87,6 +98,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except HdtError as error:
         _print_error(error, as_json="--json" in arguments)
         return EXIT_USER_ERROR
+    except BrokenPipeError:
+        # Whoever read our words (`| head`) has gone; Python would complain again when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -106,6 +121,8 @@ def _dispatch(arguments: list[str]) -> int:
     verb = VERBS[name]
     if not verb.configured:
         return import_module(f"hdt_fm.cli.{name}").run(options, overrides)
+    if overrides and overrides[0] in verb.words:
+        return import_module(f"hdt_fm.cli.{name}_words").run(options, overrides)
     if options.help:
         print(import_module("hdt_fm.cli.verb_help").verb_help(name))
         return EXIT_OK

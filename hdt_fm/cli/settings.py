@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from hdt_fm.schema.codec import Codec
 from hdt_fm.schema.preparation import Plain
 
 
@@ -14,6 +15,8 @@ class ShardSettings(Plain):
     shard_mb: float = Field(gt=0)
     on_error: Literal["quarantine", "strict"]
     consent: str | None
+    purpose: str | None = None
+    codec: Codec | dict[str, Codec] = "none"
 
 
 class SplitSettings(Plain):

@@ -5,14 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines.build import build_shards
+from data_pipelines.engine.settings import EngineSettings
 from hdt_fm.cli.compose import Config
+from hdt_fm.cli.planned import planned
+from hdt_fm.cli.progress import Report
 from hdt_fm.cli.run import Run, peak_memory_gb
 from hdt_fm.cli.settings import ShardSettings
-from hdt_fm.schema import registry
-from hdt_fm.schema.preparation import Preparation
 from hdt_fm.schema.result import RunRecord
 from hdt_fm.schema.subject import SubjectKey
 from hdt_fm.signal.windows import cut
+
+# Beside result.json, not in the shard folder: what lies there is the same whenever and by whatever it was made.
+REPORT_NAME = "report.json"
 
 
 def run(run: Run) -> RunRecord:
@@ -20,23 +24,29 @@ def run(run: Run) -> RunRecord:
     config = run.config
     settings = config.section("shard", ShardSettings)
     folder = Path(config.value("shards"))
+    what = planned(config)
     manifest = build_shards(
-        cohort_of(config),
+        what.cohort,
         folder=folder,
         name=str(config.value("name")),
-        preparation=config.section("preparation", Preparation),
+        preparation=what.preparation,
+        plan_digest=what.plan_digest,
         encoding=settings.encoding,
+        codec=settings.codec,
         block_windows=settings.block_windows,
         shard_mb=settings.shard_mb,
         seed=settings.seed,
         subject_key=subject_key(config),
         consent=Path(settings.consent) if settings.consent else None,
+        purpose=settings.purpose,
         on_error=settings.on_error,
-        progress=run.progress("shard"),
+        engine=config.section("engine", EngineSettings),
+        report=run.folder / REPORT_NAME,
+        progress=by_stage(run),
     )
     counts = manifest.counts
     return run.finish(
-        outputs={"shards": folder},
+        outputs={"shards": folder, "report": run.folder / REPORT_NAME},
         following=(f"hdt-fm pretrain {config.chosen}",),
         summary={
             "people": len(manifest.subjects),
@@ -51,11 +61,24 @@ def run(run: Run) -> RunRecord:
     )
 
 
+def by_stage(run: Run) -> Report:
+    """Rate and time left of each stage by itself: visits are counted in one, blocks in the other."""
+    reports: dict[str, Report] = {}
+
+    def report(done: int, total: int, note: str = "") -> None:
+        if note not in reports:
+            reports[note] = run.progress(f"shard: {note}")
+        reports[note](done, total, "")
+
+    return report
+
+
 def plan(config: Config) -> dict[str, Any]:
     """Read and cut one visit, and say what the whole would take."""
     config.section("shard", ShardSettings)
-    preparation = config.section("preparation", Preparation)
-    cohort = cohort_of(config)
+    config.section("engine", EngineSettings).require()
+    what = planned(config)
+    cohort, preparation = what.cohort, what.preparation
     visits = cohort.visits()
     count = len(visits) if hasattr(visits, "__len__") else getattr(cohort, "subjects", None)
     start = time.monotonic()
@@ -74,12 +97,6 @@ def plan(config: Config) -> dict[str, Any]:
         "peak memory GB": peak_memory_gb(),
         "KB a window (float32)": round(one / 1024, 1),
     }
-
-
-def cohort_of(config: Config) -> Any:
-    """The cohort that the config names."""
-    part = config.part("cohort")
-    return registry.build("cohorts", part.name, part.args)
 
 
 def subject_key(config: Config) -> SubjectKey:

@@ -13,12 +13,6 @@ def tiny(repo) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def fabricate(repo) -> ModuleType:
-    """Makers of tiny vendor files."""
-    return _module(repo / "tests" / "data_pipelines" / "fabricate.py")
-
-
-@pytest.fixture(scope="session")
 def public(repo) -> ModuleType:
     """Makers of tiny public benchmarks."""
     return _module(repo / "tests" / "data_pipelines" / "fabricate_public.py")

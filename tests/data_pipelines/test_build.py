@@ -1,9 +1,7 @@
 """The shard folder contract, from the writer's side."""
 
 import json
-import random
 import shutil
-import signal
 
 import numpy as np
 import pytest
@@ -40,20 +38,6 @@ def test_another_seed_or_encoding_gives_other_bytes(tiny, built, tmp_path):
     for number, change in enumerate(({"seed": 4}, {"encoding": "f32"})):
         tiny.build(tmp_path / str(number), **change)
         assert content(tmp_path / str(number)) != content(built)
-
-
-def test_a_killed_build_goes_on_to_the_same_bytes(tiny, built, tmp_path):
-    ended, operations = tiny.build_in_child(tmp_path / "count", kill_at=0)
-    assert ended == 0
-    assert content(tmp_path / "count") == content(built)
-    # The last operations publish and clean up, where most could go wrong: five kills are certain to fall there.
-    points = [*random.Random(5).sample(range(1, operations), 12), *(operations - back for back in (1, 3, 9, 30, 60))]
-    for number, point in enumerate(points):
-        folder = tmp_path / f"killed{number}"
-        assert tiny.build_in_child(folder, kill_at=point)[0] == signal.SIGKILL
-        tiny.build(folder)
-        assert content(folder) == content(built), f"killed before file operation {point} of {operations}"
-        assert not (folder / ".work").exists()
 
 
 def test_a_build_stopped_between_shards_and_manifest_goes_on(tiny, built, tmp_path, monkeypatch):

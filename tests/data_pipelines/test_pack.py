@@ -12,7 +12,8 @@ from data_pipelines.pack import quantise, write_shard
 from hdt_fm.data.stock import decode, one_by_one
 from hdt_fm.schema.errors import ShardError
 from hdt_fm.schema.shard import ModalityColumn, ShardHeader
-from hdt_fm.schema.shard_index import read_index, walk_tar
+from hdt_fm.schema.shard_index import read_index
+from hdt_fm.schema.shard_walk import walk_tar
 
 HEADER = ShardHeader(
     modalities=(ModalityColumn(name="ppg", unit="au", channels=2, sampling_rate_hz=5, samples=7, encoding="f32"),),
