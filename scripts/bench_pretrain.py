@@ -142,7 +142,15 @@ class Watched(ShardDataModule):
 
     def train_dataloader(self) -> Any:
         stream = super().train_dataloader()
-        stream.batch = self.waited.around(stream.batch)
+        inside = stream.maker.in_order
+
+        def watched(*arguments: Any) -> Iterator[Batch]:
+            batches = inside(*arguments)
+            take = self.waited.around(lambda: next(batches))
+            while True:
+                yield take()
+
+        stream.maker.in_order = watched
         return stream
 
 

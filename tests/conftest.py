@@ -1,7 +1,9 @@
 """Fixtures that more than one room needs."""
 
+import importlib.util
 import os
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -21,3 +23,23 @@ def real_data() -> Path:
     if not (folder / "MANIFEST.sha256").is_file():
         pytest.skip("no real recordings: set HDT_FM_REAL_DATA to a folder with stress_predict and bidmc")
     return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def fabricate() -> ModuleType:
+    """Makers of tiny vendor files, as a module: tests folders are not packages."""
+    path = REPO / "tests" / "data_pipelines" / "fabricate.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def made() -> ModuleType:
+    """Maker of small shard folders, without a build."""
+    path = REPO / "tests" / "fabricate_shards.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -149,7 +149,8 @@ def test_a_shard_that_cannot_be_read_is_named_and_training_stops(
     shard_run: ModuleType, shards: Path, tmp_path: Path
 ) -> None:
     shard, members = ShardFolder.open(shards)._blocks[-1]
-    path, good = shard.path, shard.path.read_bytes()
+    path = shards / shard.entry.path
+    good = path.read_bytes()
     record = shard.members[members["ppg"]]
     bad = bytearray(good)
     bad[int(record["offset"]) + int(record["length"]) - 1] ^= 1
