@@ -1,4 +1,4 @@
-"""Ray and SLURM (submitit's local executor): the same bytes, also when a node or a job is lost. Skipped without them."""
+"""Ray and SLURM (submitit's local executor): the same bytes, also when a node or a job is lost. Skipped without."""
 
 import os
 import sys
