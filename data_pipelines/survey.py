@@ -21,6 +21,9 @@ class ModalitySurvey:
     Attributes:
         sampling_rates_hz: Every rate that occurs, with how many visits have it; the most common first.
         typical: Medians of the visits' 1st, 50th and 99th percentiles.
+        off_nominal_ppm: Median over visits, with the widest; None where no visit can say.
+        motion_share, contact_share: Medians of the artefacts; None for kinds without limits.
+        worn_hours: Sum over visits; None for kinds that cannot tell.
         with_trouble: Visits that got a warning of this modality.
     """
 
@@ -36,6 +39,10 @@ class ModalitySurvey:
     flat_share: float
     clipped_share: float
     repeated_share: float
+    off_nominal_ppm: tuple[float, float] | None
+    motion_share: float | None
+    contact_share: float | None
+    worn_hours: float | None
     typical: tuple[float, float, float] | None
     inverted: int
     upright: int
@@ -82,13 +89,14 @@ def survey(visits: Iterator[Visit], *, total: int = 0, progress: Progress | None
         try:
             visit = next(visits, None)
         except HdtError as error:
-            refused[error.problem], last = refused[error.problem] + 1, error
-            continue
-        finally:
-            if progress is not None:
-                progress(place + 1, total, "inspect")
+            refused[error.problem], last, visit = refused[error.problem] + 1, error, None
+        else:
+            if visit is None:
+                break
+        if progress is not None:
+            progress(place + 1, total, "inspect")
         if visit is None:
-            break
+            continue
         people.add(visit.subject)
         prints.append(describe(visit, format=visit.source))
     if not prints and last is not None:
@@ -137,6 +145,10 @@ def _modality(name: str, own: list[SignalPrint], trouble: int) -> ModalitySurvey
         flat_share=median(signal.flat_share for signal in own),
         clipped_share=median(signal.clipped_share for signal in own),
         repeated_share=max(signal.repeated_share for signal in own),
+        off_nominal_ppm=_drift(own),
+        motion_share=_artefact(own, "motion"),
+        contact_share=_artefact(own, "contact"),
+        worn_hours=_worn(own),
         typical=(_middle(typical, 0), _middle(typical, 1), _middle(typical, 2)) if typical else None,
         inverted=_polarity(own, "inverted"),
         upright=_polarity(own, "upright"),
@@ -146,6 +158,21 @@ def _modality(name: str, own: list[SignalPrint], trouble: int) -> ModalitySurvey
 
 def _middle(typical: list[tuple[float, float, float]], place: int) -> float:
     return round(median(one[place] for one in typical), 4)
+
+
+def _drift(own: list[SignalPrint]) -> tuple[float, float] | None:
+    ppm = [signal.off_nominal_ppm for signal in own if signal.off_nominal_ppm is not None]
+    return (round(median(ppm), 1), max(ppm, key=abs)) if ppm else None
+
+
+def _artefact(own: list[SignalPrint], name: str) -> float | None:
+    shares = [signal.artefacts[name] for signal in own if name in signal.artefacts]
+    return median(shares) if shares else None
+
+
+def _worn(own: list[SignalPrint]) -> float | None:
+    hours = [signal.worn_hours for signal in own if signal.worn_hours is not None]
+    return round(sum(hours), 4) if hours else None
 
 
 def _polarity(own: list[SignalPrint], which: Literal["inverted", "upright"]) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from data_pipelines.build_plan import BuildPlan, plan_text, write_plan
+from data_pipelines.clocks import ClockPrint
 from data_pipelines.cohorts.export import Export
 from data_pipelines.cohorts.folder import Folder
 from data_pipelines.inspect import Fingerprint, describe
@@ -101,8 +102,9 @@ def _fingerprint_lines(found: Fingerprint) -> list[str]:
             "device": " ".join(word for word in (one.device, one.body_site) if word),
             "channels": " ".join(one.channels) if len(one.channels) <= 4 else str(len(one.channels)),
             "unit": one.unit if one.unit == one.source_unit else f"{one.unit} (of {one.source_unit})",
-            "Hz": f"{one.sampling_rate_hz:.5g}",
+            "Hz": f"{one.sampling_rate_hz:.5g}" + _ppm(one.off_nominal_ppm),
             "hours": f"{one.duration_s / 3600:.3g}",
+            "worn": "" if one.worn_hours is None else f"{one.worn_hours:.3g}",
             "starts": f"+{one.starts_after_s:.3g} s",
             "ends": f"-{one.ends_before_s:.3g} s",
             "observed": f"{one.observed_share:.1%}",
@@ -110,6 +112,7 @@ def _fingerprint_lines(found: Fingerprint) -> list[str]:
             "still": f"{one.flat_share:.1%}",
             "clipped": f"{one.clipped_share:.1%}",
             "twice": f"{one.repeated_share:.1%}",
+            "artefacts": ", ".join(f"{name} {share:.0%}" for name, share in one.artefacts.items() if share >= 0.005),
             "pulses": one.polarity or "",
             "1 / 50 / 99 %": _typical(one.typical),
         }
@@ -122,8 +125,19 @@ def _fingerprint_lines(found: Fingerprint) -> list[str]:
         + (f", {one.covered_s / 3600:.3g} h" if one.covered_s else "")
         for one in found.labels
     ]
-    head = [f"format: {found.format}; clock: {found.clock}", ""]
+    head = [f"format: {found.format}; clock: {found.clock}", *map(_clock_line, found.clocks), ""]
     return [*head, *aligned(rows), *([""] if labels else []), *labels, *_warned(found.warnings)]
+
+
+def _clock_line(one: ClockPrint) -> str:
+    if one.offset_s is None:
+        return f"{one.pair[0]} against {one.pair[1]}: too little movement in common to compare their clocks"
+    drift = "drift unknown" if one.drift_ppm is None else f"drift {one.drift_ppm:+.0f} ± {one.drift_error_ppm:.0f} ppm"
+    return f"{one.pair[0]} against {one.pair[1]}: {one.offset_s:+.2f} ± {one.offset_error_s:.2f} s, {drift}"
+
+
+def _ppm(off: float | None) -> str:
+    return f" ({off:+.0f} ppm)" if off is not None and abs(off) >= 1 else ""
 
 
 def _survey_lines(found: Survey) -> list[str]:
@@ -134,12 +148,16 @@ def _survey_lines(found: Survey) -> list[str]:
             "device": ", ".join(one.devices[:3]),
             "unit": ", ".join(one.units[:3]),
             "Hz": ", ".join(f"{rate:.5g}" for rate, _ in one.sampling_rates_hz[:3]),
+            "ppm": f"{one.off_nominal_ppm[0]:+.0f}" if one.off_nominal_ppm and any(one.off_nominal_ppm) else "",
             "hours": f"{one.hours:.3g}",
+            "worn": "" if one.worn_hours is None else f"{one.worn_hours:.3g}",
             "observed": f"{one.observed_share:.1%}",
             "gaps/h": f"{one.gaps_per_hour:.3g}",
             "still": f"{one.flat_share:.1%}",
             "clipped": f"{one.clipped_share:.1%}",
             "twice": f"{one.repeated_share:.1%}",
+            "motion": "" if one.motion_share is None else f"{one.motion_share:.0%}",
+            "no contact": "" if one.contact_share is None else f"{one.contact_share:.0%}",
             "pulses": f"{one.upright} up, {one.inverted} down" if one.upright + one.inverted else "",
             "1 / 50 / 99 %": _typical(one.typical),
         }

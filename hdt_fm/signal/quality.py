@@ -1,4 +1,4 @@
-"""Signs of trouble in a recording as it was read: gaps, stand-still, clipping, pulses upside down."""
+"""Signs of trouble in a recording as it was read: gaps, stand-still, clipping."""
 
 from dataclasses import dataclass
 
@@ -77,18 +77,3 @@ def good(
 def share_of(samples: Bool[np.ndarray, " time"], observed: Bool[np.ndarray, " time"]) -> float:
     """Share of the observed samples; 0 when nothing was observed."""
     return float(samples.sum() / max(int(observed.sum()), 1))
-
-
-def polarity(values: Float32[np.ndarray, "channel time"], observed: Bool[np.ndarray, " time"]) -> float:
-    """Skewness of the derivative of a pulse wave, mean over channels; 0 when nothing can be said.
-
-    A pulse rises faster than it falls, so its derivative is skewed upwards: positive means upright,
-    negative means that the wave is upside down (as light absorbed is to light reflected).
-    """
-    steps = np.diff(values.astype(np.float64), axis=1)[:, observed[1:] & observed[:-1]]
-    if steps.shape[1] < 3:
-        return 0.0
-    centred = steps - steps.mean(axis=1, keepdims=True)
-    spread = np.sqrt((centred**2).mean(axis=1))
-    third = (centred**3).mean(axis=1)
-    return float(np.mean(np.where(spread > 0, third / np.where(spread > 0, spread, 1.0) ** 3, 0.0)))

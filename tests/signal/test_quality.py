@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hdt_fm.signal.quality import clipped, flat, gaps, good, polarity, share_of
+from hdt_fm.signal.quality import clipped, flat, gaps, good, share_of
 
 SEEN = np.ones(20, dtype=bool)
 
@@ -49,13 +49,3 @@ def test_good_leaves_out_what_is_missing_clipped_or_stands_still():
     assert np.array_equal(good(values, seen, 20.0), wanted)
     wanted[100:200] = True  # a slow sensor may stand still
     assert np.array_equal(good(values, seen, 4.0), wanted)
-
-
-def test_polarity_follows_the_steeper_side_and_turns_with_the_sign():
-    phase = np.arange(400) % 40
-    pulse = np.where(phase < 8, phase / 8, (40 - phase) / 32)[None].astype(np.float32)
-    seen = np.ones(400, dtype=bool)
-    assert polarity(pulse, seen) > 0.5
-    assert polarity(-pulse, seen) == pytest.approx(-polarity(pulse, seen))
-    assert abs(polarity(np.sin(np.arange(400) / 5)[None].astype(np.float32), seen)) < 0.05
-    assert polarity(pulse, ~seen) == 0
