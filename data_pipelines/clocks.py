@@ -9,7 +9,28 @@ from hdt_fm.schema.recording import Recording, Visit
 from hdt_fm.signal.align import align_motion
 
 # Rates that devices are set to, in hertz; the nearest is taken for the nominal one.
-_USUAL_HZ = (5, 6.25, 8, 10, 12.5, 15.625, 16, 20, 25, 30, 31.25, 32, 40, 50, 51.2, 60, 62.5, 64, 75, 80)
+_USUAL_HZ: tuple[float, ...] = (
+    5,
+    6.25,
+    8,
+    10,
+    12.5,
+    15.625,
+    16,
+    20,
+    25,
+    30,
+    31.25,
+    32,
+    40,
+    50,
+    51.2,
+    60,
+    62.5,
+    64,
+    75,
+    80,
+)
 _USUAL_HZ += (600 / 7, 100, 102.4, 120, 125, 128, 200, 204.8, 250, 256, 300, 360, 400, 500, 512, 1000, 1024, 2000, 2048)
 # No crystal is off by more; beyond it the nominal rate is another one.
 _MOST_PPM = 20_000.0
