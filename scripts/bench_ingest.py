@@ -26,6 +26,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from data_pipelines.readers import choose  # noqa: E402
@@ -138,6 +140,16 @@ def skdh_alone(path: Path) -> Any:
     return ReadCwa().predict(file=str(path))
 
 
+def loadtxt(path: Path) -> Any:
+    """What most notebooks do with such a file."""
+    return np.loadtxt(path)
+
+
+def nothing(path: Path) -> Any:
+    """For formats without a library that we know of: their time stands alone."""
+    raise ImportError
+
+
 ROWS = (
     Row("apple_health", "apple", "expat pass", expat_pass),
     Row("apple_health", "apple_health/export6s3sample.xml", "expat pass", expat_pass),
@@ -155,8 +167,22 @@ ROWS = (
     Row("wfdb_record", "wfdb/s0010_re.hea", "wfdb", wfdb_alone),
     Row("edf", "edf_bdf/mne_test.edf", "edfio", edfio_alone),
     Row("fit", "fit/garmin-fr935-cr.fit", "garmin-fit-sdk", fit_alone),
-    Row("xdf", "xdf/clock_resets.xdf", "pyxdf", pyxdf_alone),
+    Row("xdf", "xdf/clock_resets.xdf", "pyxdf", pyxdf_alone, {"units": {"eeg": "uV"}}),
     Row("axivity_cwa", "axivity/ax3_testfile.cwa", "skdh", skdh_alone),
+    # skdh reads no recording of less than an hour.
+    Row("geneactiv_bin", "geneactiv/GENEActiv_testfile.bin", "", nothing),
+    Row("parmay_matrix", "parmay_matrix/mtx_100Hz_acc_HR_temp.BIN", "", nothing),
+    Row("ishne", "holter/holter.ecg.gz", "", nothing),
+    Row("actigraph", "actigraph/ActiGraph61.csv", "pyarrow.csv", arrow_csv(10)),
+    Row("actiwatch", "actiwatch/Actiwatch.csv", "", nothing),
+    Row("muse", "muse_eeg/eeg_muse_example.csv.gz", "pyarrow.csv", arrow_csv()),
+    Row("garmin_health_sdk", "garmin_health_sdk/acc.csv", "pyarrow.csv", arrow_csv(0, ";")),
+    Row("withings", "withings_sleep", "pyarrow.csv", arrow_csv()),
+    Row("opensignals", "opensignals_bitalino/SampleECG.txt", "numpy.loadtxt", loadtxt),
+    Row("biosppy_text", "biosppy_text/ppg.txt", "numpy.loadtxt", loadtxt),
+    Row("ibutton", "ibutton_ds1922l/esse02_Sensor_01_1D0000007FF62341_022824.csv", "", nothing),
+    Row("empatica_e4", "../stress_predict/Raw_data/S01.zip", "pyarrow.csv", arrow_csv(2)),
+    Row("bidmc_csv", "../bidmc/bidmc_01_Signals.csv.gz", "pyarrow.csv", arrow_csv()),
 )
 
 

@@ -15,6 +15,8 @@ Member = tuple[ShardFile, int]
 UNKNOWN = -1
 # What numpy takes for the bytes of one array, repeated ones counted.
 MOST_BYTES = 2**62
+# A block has fewer rows than 2 ** 31, so the last of one is never followed by the first of the next.
+_ROW_BITS = 32
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,12 @@ class RowPlan:
     @classmethod
     def of(cls, block: NDArray[np.int64], row: NDArray[np.int64]) -> "RowPlan":
         """The plan for windows in `row` of `block`."""
-        breaks = np.flatnonzero((block[1:] != block[:-1]) | (row[1:] != row[:-1] + 1)) + 1
+        # One number a window, which rises by one within a stretch and nowhere else.
+        place = (block << _ROW_BITS) + row
+        breaks = (place[1:] - place[:-1] != 1).nonzero()[0]
         if not len(row) or 8 * (len(breaks) + 1) > max(len(row), 8):
             return cls(block, row, ())
-        edges = [0, *breaks.tolist(), len(row)]
+        edges = [0, *(breaks + 1).tolist(), len(row)]
         runs = tuple(
             (int(block[first]), slice(first, last), slice(int(row[first]), int(row[first]) + last - first))
             for first, last in pairwise(edges)

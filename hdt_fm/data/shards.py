@@ -54,6 +54,7 @@ class ShardFolder:
             prepare(place, entries)
         self._shards = [ShardFile(place, entry, self.header, verify, held) for entry in entries]
         self._static: StaticTable | None = None
+        self._remote = not all(shard.tar.lasting for shard in self._shards)
         self._blocks: list[tuple[ShardFile, dict[str, int]]] = []
         for shard in self._shards:
             self._blocks += [(shard, names) for names in blocks_of(shard, self.header)]
@@ -105,6 +106,7 @@ class ShardFolder:
         here = table.known[self.subject_rows].any(axis=1, keepdims=True)
         other.present = np.concatenate([self.present, here], axis=1)
         other.quality = np.concatenate([self.quality, here.astype(np.float32)], axis=1)
+        other._always = other.present.all(axis=0).tolist()
         return other
 
     @property
@@ -134,17 +136,17 @@ class ShardFolder:
 
     def _gather(self, positions: NDArray[np.int64], room: Room, *, coded: bool) -> CodedBatch:
         positions = np.asarray(positions, dtype=np.int64)
-        if len(positions) and not (positions.min() >= 0 and positions.max() < self.windows):
+        # As numbers without a sign those below 0 are the largest.
+        if len(positions) and positions.view(np.uint64).max() >= self.windows:
             raise ShardError("A position is outside the folder", expected=f"0 to {self.windows - 1}")
         plan = RowPlan.of(self.block_of[positions], self._row[positions])
         self._fetch_ahead(plan)
-        present, subjects = self.present[positions], self.subject_rows[positions]
-        every, some = np.all(present, axis=0), np.any(present, axis=0)
+        present, subjects = self.present.take(positions, axis=0), self._subjects[positions]
         signals: dict[str, Signal] = {}
         codes: dict[str, CodedSignal] = {}
         for number, column in enumerate(self.header.modalities):
-            here = None if every[number] else present[:, number]
-            if not some[number]:
+            here = None if self._always[number] or present[:, number].all() else present[:, number]
+            if not len(positions) or (here is not None and not here.any()):
                 continue
             if self._static is not None and column.name == STATIC:
                 signals[STATIC] = self._static.signal(subjects, column)
@@ -156,8 +158,8 @@ class ShardFolder:
             modalities=self.modalities,
             signals=signals,
             present=torch.from_numpy(present),
-            subject=torch.from_numpy(subjects.astype(np.int64)),
-            time_s=torch.from_numpy(self.t0_ns[positions] / 1e9),
+            subject=torch.from_numpy(subjects),
+            time_s=torch.from_numpy(self._times_s[positions]),
             window_id=torch.from_numpy(self.window_ids[positions]),
             labels={name: torch.from_numpy(values[positions]) for name, values in self.labels.items()},
         )
@@ -165,7 +167,7 @@ class ShardFolder:
 
     def _fetch_ahead(self, plan: RowPlan) -> None:
         """What of a remote folder the plan needs and is not here yet, several at a time."""
-        if all(shard.tar.lasting for shard in self._shards):
+        if not self._remote:
             return
         blocks = [self._blocks[block] for block in np.unique(plan.block)]
         wanted = [f"{column}{end}" for column in self.modalities for end in ("", "_observed")]
@@ -205,6 +207,9 @@ class ShardFolder:
         self.quality = joined["sqi"].reshape(-1, len(self.modalities))[keep].astype(np.float32)
         self.block_of, self._row = joined["block"][keep].astype(np.int64), joined["row"][keep].astype(np.int64)
         self.labels = {name: np.concatenate(parts)[keep] for name, parts in labels.items() if parts}
+        # As a batch wants them, so that no batch has to change them.
+        self._subjects, self._times_s = self.subject_rows.astype(np.int64), self.t0_ns / 1e9
+        self._always = self.present.all(axis=0).tolist()
         rows = self.subject_rows
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self.manifest.subjects)):
             raise ShardError("A shard names a subject that the manifest does not have", where=self.path.name)

@@ -5,6 +5,7 @@ import math
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -53,17 +54,20 @@ class Slot:
         """The tensor that begins at a byte."""
         if dtype not in self._views:
             self._views[dtype] = self._flat.view(dtype)
-        strides, step = [], 1
-        for axis in reversed(shape):
-            strides.append(step)
-            step *= axis
-        return self._views[dtype].as_strided(tuple(shape), strides[::-1], start // dtype.itemsize)
+        shape = tuple(shape)
+        return self._views[dtype].as_strided(shape, _strides(shape), start // dtype.itemsize)
 
     def place_of(self, tensor: Tensor) -> int | None:
         """The byte at which a contiguous tensor begins; None where it lies elsewhere."""
         start = tensor.data_ptr() - self._flat.data_ptr()
         inside = 0 <= start <= self._flat.shape[0] - tensor.nbytes and tensor.is_contiguous()
         return start if inside else None
+
+
+@cache
+def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Of contiguous memory; a run meets few shapes."""
+    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
 Room = Fresh | Slot
