@@ -1,5 +1,6 @@
 """A process that streams is killed a hundred times, anywhere, and goes on each time in another form: nothing is lost,
-nothing comes twice."""
+nothing comes twice. HDT_FM_STREAM_KILLS is how often.
+"""
 
 import itertools
 import json
@@ -16,7 +17,7 @@ from hdt_fm.data.loading import Loading
 from hdt_fm.data.shards import ShardFolder
 from hdt_fm.data.stream import WindowStream
 
-KILLS, BATCHES, SIZE = 100, 90, 24
+KILLS, BATCHES, SIZE = int(os.environ.get("HDT_FM_STREAM_KILLS", "100")), 90, 24
 WORLDS = (1, 2, 4)
 
 
