@@ -106,7 +106,7 @@ class ShardFolder:
         here = table.known[self.subject_rows].any(axis=1, keepdims=True)
         other.present = np.concatenate([self.present, here], axis=1)
         other.quality = np.concatenate([self.quality, here.astype(np.float32)], axis=1)
-        other._always = other.present.all(axis=0).tolist()
+        other._always = [bool(column.all()) for column in other.present.T]
         return other
 
     @property
@@ -209,7 +209,7 @@ class ShardFolder:
         self.labels = {name: np.concatenate(parts)[keep] for name, parts in labels.items() if parts}
         # As a batch wants them, so that no batch has to change them.
         self._subjects, self._times_s = self.subject_rows.astype(np.int64), self.t0_ns / 1e9
-        self._always = self.present.all(axis=0).tolist()
+        self._always = [bool(column.all()) for column in self.present.T]
         rows = self.subject_rows
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self.manifest.subjects)):
             raise ShardError("A shard names a subject that the manifest does not have", where=self.path.name)

@@ -1,0 +1,44 @@
+"""One slow signal of one person on a uniform grid, as forecasts are made from it and scored on it.
+
+Contract, version 1: a place that was not measured MUST be `observed == False`, whatever its value: nothing is filled.
+Places MUST be `step_s` apart. Series of one person MAY be several (recordings far apart); `group` is equal for people
+who stay on one side of every split. `start_s` is on the person's own shifted calendar: its time of day is true.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from hdt_fm.schema.errors import RecordingError
+
+DAY_S = 86_400
+
+
+@dataclass(frozen=True)
+class Series:
+    """Values in the modality's canonical unit.
+
+    Raises:
+        RecordingError: If lengths differ, the step is not positive, or an observed value is not finite.
+    """
+
+    values: Float32[np.ndarray, " time"]
+    observed: Bool[np.ndarray, " time"]
+    step_s: float
+    start_s: float
+    subject: int
+    group: int
+
+    def __post_init__(self) -> None:
+        if self.values.shape != self.observed.shape or self.values.ndim != 1 or not self.step_s > 0:
+            raise RecordingError(
+                "A series does not hold together",
+                expected="values and observed of one length, and a step above 0",
+                got=f"{self.values.shape}, {self.observed.shape}, step {self.step_s:g} s",
+            )
+        if not np.isfinite(self.values[self.observed]).all():
+            raise RecordingError("A series has an observed value that is no number", expected="finite values")
+
+    def __len__(self) -> int:
+        return len(self.values)
