@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from data_pipelines.covariates import smallest_group
@@ -62,6 +63,8 @@ class BuildReport:
             "never opened": passed.unopened,
             "known only after reading": passed.without_consent - passed.unopened,
         }
+        if clocks := _clocks(passed):
+            self.facts["clocks"] = clocks
         self.facts["people of the rarest combination of covariates"] = smallest_group(passed.visits)
 
     def write(self, path: Path, *, ended: str, counts: Mapping[str, int] | None = None) -> None:
@@ -83,6 +86,21 @@ class BuildReport:
             "quarantine": [lost.model_dump() for lost in self.quarantine],
         }
         write_durably(path, (json.dumps(said, indent=1) + "\n").encode())
+
+
+def _clocks(passed: Passed) -> dict[str, dict[str, float]]:
+    """Of each modality that was to be aligned: in how many visits that could be done, and by how much."""
+    offsets: dict[str, list[float | None]] = {}
+    for visit in passed.visits:
+        for name, offset in visit.clocks.items():
+            offsets.setdefault(name, []).append(offset)
+    found: dict[str, dict[str, float]] = {}
+    for name, ours in offsets.items():
+        known = [abs(offset) for offset in ours if offset is not None]
+        found[name] = {"aligned": len(known), "unknown": len(ours) - len(known)}
+        if known:
+            found[name] |= {"median offset s": round(median(known), 3), "largest offset s": round(max(known), 3)}
+    return found
 
 
 class Watched:

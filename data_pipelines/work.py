@@ -38,6 +38,7 @@ class VisitFacts(Plain):
 
     Attributes:
         ranges: By modality, where int16 is asked for.
+        clocks: Offset in seconds of each recording that was to be aligned; None where nothing is known of it.
     """
 
     digest: str
@@ -51,6 +52,7 @@ class VisitFacts(Plain):
     hours: float
     labels: tuple[LabelColumn, ...]
     ranges: dict[str, Range] = {}
+    clocks: dict[str, float | None] = {}
 
 
 def visit_digest(visit: Visit) -> str:
@@ -134,6 +136,7 @@ def cut_to_file(
         hours=_hours(windows.starts_ns, preparation.window_s),
         labels=labels,
         ranges={name: part for name, part in found.items() if part is not None},
+        clocks={name: fit.offset_s for name, fit in windows.clocks.items()},
     )
     write_durably(record, facts.model_dump_json().encode())
     return facts

@@ -115,7 +115,8 @@ class Preparation(Plain):
 
     A modality is present in a window when at least `min_coverage` of its samples were observed; a
     window is kept when at least `min_modalities` are present. A class or value label is known where it covers at
-    least `min_label_cover` of the window.
+    least `min_label_cover` of the window. `align_to` names a recording of movement (`acc`): all devices of a visit are
+    put on the clock of the one that made it.
     """
 
     window_s: float = Field(gt=0)
@@ -123,12 +124,25 @@ class Preparation(Plain):
     min_coverage: float = Field(default=0.8, gt=0, le=1)
     min_modalities: int = Field(default=1, ge=1)
     min_label_cover: float = Field(default=0.5, ge=0.5, le=1)
+    align_to: str | None = None
     modalities: dict[str, ModalityPreparation]
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: Any) -> dict[str, Any]:
+        written = handler(self)
+        return {key: value for key, value in written.items() if key != "align_to" or value is not None}
 
     @model_validator(mode="after")
     def _known_modalities(self) -> "Preparation":
         if not self.modalities:
             raise ValueError("name at least one modality")
+        if self.align_to is not None and recorded(self.align_to).kind not in ("acc", "gyro"):
+            raise ConfigError(
+                "Clocks are compared by movement",
+                where="preparation.align_to",
+                expected="acc or gyro, or one of them at a place",
+                got=self.align_to,
+            )
         for name, settings in self.modalities.items():
             kind = recorded(name).kind
             if settings.source is not None and recorded(settings.source).kind != kind:

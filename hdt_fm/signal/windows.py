@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from hdt_fm.schema.modalities import modality
 from hdt_fm.schema.preparation import ArtefactClass, Preparation
 from hdt_fm.schema.recording import NS_PER_S, Recording, Visit
+from hdt_fm.signal.align import ClockFit
 from hdt_fm.signal.artefacts import share_in
 from hdt_fm.signal.labels import window_labels
+from hdt_fm.signal.one_clock import on_one_clock
 from hdt_fm.signal.prepare import Prepared, prepare_beside
 from hdt_fm.signal.pulse import LEAST_HZ, LEAST_S, heart_rate
 from hdt_fm.signal.quality import good
@@ -36,6 +38,7 @@ class Windows:
         cancelled: Per modality whose noise was cancelled: mean gain in each window, 0 where nothing was touched.
         pulse_quality: Per PPG whose noise was cancelled, (window, 2): how clear the pulse is, before and after (see
             `pulse.py`); 0 where absent, and where windows are too short or too slow to show a pulse.
+        clocks: Of each recording of another device than that of `align_to`, if that is asked for.
     """
 
     starts_ns: Int64[np.ndarray, " window"]
@@ -50,6 +53,7 @@ class Windows:
     artefacts: Mapping[str, Mapping[ArtefactClass, NDArray[np.float64]]] = field(default_factory=dict)
     cancelled: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     pulse_quality: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    clocks: Mapping[str, ClockFit] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.starts_ns)
@@ -67,7 +71,10 @@ def cut(visit: Visit, preparation: Preparation) -> Windows:
     Raises:
         RecordingError: If a recording has another number of channels than the preparation.
     """
-    names = tuple(preparation.modalities)
+    names, clocks = tuple(preparation.modalities), {}
+    if preparation.align_to is not None:
+        aligned = on_one_clock(visit, preparation.align_to)
+        visit, clocks = aligned.visit, aligned.fits
     sources = {
         name: visit.recordings[settings.source or name]
         for name, settings in preparation.modalities.items()
@@ -122,6 +129,7 @@ def cut(visit: Visit, preparation: Preparation) -> Windows:
             for name, one in found.items()
             if one.cancelled is not None and modality(name).kind == "ppg"
         },
+        clocks=clocks,
     )
 
 

@@ -1,10 +1,14 @@
 """What a visit tells of its clocks, on movement whose truth is planted."""
 
+import json
+
 import numpy as np
 import pytest
 
+from data_pipelines.build import build_shards
 from data_pipelines.clocks import between_devices, off_nominal_ppm
 from data_pipelines.inspect import describe
+from hdt_fm.schema.preparation import ModalityPreparation, Preparation
 from hdt_fm.schema.recording import Channel, Recording, Visit
 
 SUBJECT = "s" + "1" * 32
@@ -69,3 +73,29 @@ def test_a_shift_is_a_warning_and_a_device_on_the_table_is_not_worn():
     assert still.signals[0].worn_hours == pytest.approx(0, abs=0.01)
     assert any("not worn" in text for text in still.warnings)
     assert still.signals[0].artefacts["contact"] == pytest.approx(1, abs=0.01)
+
+
+class TwoDevices:
+    name, licence, source = "two_devices", "CC0-1.0", "made up"
+
+    def inputs(self):
+        return []
+
+    def visits(self):
+        return iter([visit(moved("acc", "wrist", late_s=1.5), moved("acc_chest", "chest"))])
+
+
+def test_a_build_that_aligns_says_by_how_much(tmp_path):
+    rates = {name: ModalityPreparation(sampling_rate_hz=RATE, channels=3) for name in ("acc", "acc_chest")}
+    build_shards(
+        TwoDevices(),
+        folder=tmp_path / "windows",
+        name="t",
+        preparation=Preparation(window_s=10, hop_s=10, modalities=rates, align_to="acc_chest"),
+        report=tmp_path / "report.json",
+    )
+    said = json.loads((tmp_path / "report.json").read_text())["clocks"]
+    assert said["acc"]["aligned"] == 1
+    assert said["acc"]["unknown"] == 0
+    assert said["acc"]["median offset s"] == pytest.approx(1.5, abs=0.1)
+    assert "acc_chest" not in said
