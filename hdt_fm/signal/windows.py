@@ -71,7 +71,8 @@ def cut(visit: Visit, preparation: Preparation) -> Windows:
     Raises:
         RecordingError: If a recording has another number of channels than the preparation.
     """
-    names, clocks = tuple(preparation.modalities), {}
+    names = tuple(preparation.modalities)
+    clocks: Mapping[str, ClockFit] = {}
     if preparation.align_to is not None:
         aligned = on_one_clock(visit, preparation.align_to)
         visit, clocks = aligned.visit, aligned.fits
