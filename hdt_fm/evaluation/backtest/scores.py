@@ -155,18 +155,15 @@ def risk_of(
     quantiles: Float[np.ndarray, "origin level"], levels: Sequence[float], event: Event
 ) -> Float[np.ndarray, " origin"]:
     """Probability of the event by the quantiles: between them by a line, beyond them by the tail's last slope."""
-    share = np.empty(len(quantiles))
-    edge = np.asarray(levels)
-    for row, own in enumerate(quantiles):
-        share[row] = _share_below(own, edge, event.threshold)
+    edge = np.asarray(levels, dtype=np.float64)
+    above = (quantiles <= event.threshold).sum(axis=1)
+    low, high = (above - 1).clip(0, len(edge) - 2), above.clip(1, len(edge) - 1)
+    rows = np.arange(len(quantiles))
+    step = np.maximum(quantiles[rows, high] - quantiles[rows, low], 1e-6)
+    between = edge[low] + (edge[high] - edge[low]) * (event.threshold - quantiles[rows, low]) / step
+    first = np.maximum(quantiles[:, 1] - quantiles[:, 0], 1e-6)
+    below = edge[0] * np.exp(-np.maximum(quantiles[:, 0] - event.threshold, 0) / first)
+    last = np.maximum(quantiles[:, -1] - quantiles[:, -2], 1e-6)
+    beyond = 1 - (1 - edge[-1]) * np.exp(-np.maximum(event.threshold - quantiles[:, -1], 0) / last)
+    share = np.where(above == 0, below, np.where(above == len(edge), beyond, between))
     return share if event.below else 1 - share
-
-
-def _share_below(own: np.ndarray, levels: np.ndarray, threshold: float) -> float:
-    if threshold <= own[0]:
-        width = max(own[1] - own[0], 1e-6)
-        return float(levels[0] * np.exp(-(own[0] - threshold) / width))
-    if threshold >= own[-1]:
-        width = max(own[-1] - own[-2], 1e-6)
-        return float(1 - (1 - levels[-1]) * np.exp(-(threshold - own[-1]) / width))
-    return float(np.interp(threshold, own, levels))
