@@ -211,13 +211,6 @@ def _hydra(verb: str, overrides: list[str]) -> DictConfig:
     except HdtError:
         raise
     except (HydraException, OmegaConfBaseException) as error:
-        if foreign := re.match(r"Could not override '(\w+)'\. No match", str(error)):
-            raise ConfigError(
-                f"`hdt-fm {verb}` takes no {foreign[1]!r}",
-                where="overrides",
-                expected="a choice that this command makes",
-                fix=f"see `hdt-fm {verb} --cfg job` for those it has",
-            ) from error
         raise ConfigError(
             "The config cannot be composed",
             got=" ".join(str(error).split())[:300],

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from data_pipelines.engine.settings import EngineSettings
 from hdt_fm.cli import embed, sweep
 from hdt_fm.cli.compose import Config, compose_config
 from hdt_fm.cli.config_files import config_root, group_names, groups
 from hdt_fm.cli.main import EXIT_INTERRUPTED, EXIT_OK, EXIT_USER_ERROR, VERBS, main
 from hdt_fm.schema import registry
-from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.result import RunRecord
 
 
@@ -100,15 +100,17 @@ def test_every_config_of_every_group_composes() -> None:
     composed = 0
     for group in groups():
         for name in group_names(group):
-            config = compose_config("shard" if group == "engine" else "pretrain", [f"{group}={name}"])
+            config = compose_config("pretrain", [f"{group}={name}"])
             assert config.value("name")
             composed += 1
     assert composed >= 18
 
 
-def test_a_group_of_another_command_is_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match="pretrain` takes no 'engine'"):
-        compose_config("pretrain", ["engine=local"])
+def test_what_one_verb_was_told_the_next_one_takes() -> None:
+    """The command that `shard` names as the next one repeats its settings."""
+    told = ["engine.workers=2", "shard.codec=b2", "plan=null"]
+    for verb in ("shard", "pretrain", "embed", "evaluate", "finetune", "explain"):
+        assert compose_config(verb, told).section("engine", EngineSettings).workers == 2
 
 
 def test_configs_name_registered_parts_and_hold_no_target() -> None:
