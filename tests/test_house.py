@@ -21,6 +21,7 @@ ROOMS = {
     "heads": {"schema", "layers"},
     "metrics": {"schema"},
     "checkpoint": {"schema"},
+    "twin": {"schema", "metrics", "signal"},
     "training": {"schema", "metrics", "checkpoint"},
     "explain": {"schema", "checkpoint", "metrics"},
     "evaluation": {"schema", "metrics", "ops"},

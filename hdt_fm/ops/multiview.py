@@ -47,7 +47,7 @@ def shared_directions(
             "No two modalities are present together",
             where="multiview CCA",
             expected="training windows that hold two modalities or more",
-            fix="shard recordings of several modalities; contrast between modalities needs them",
+            fix="shard recordings of several modalities, or train on one: training.start=random loss=masked_patches",
         )
     values, vectors = torch.linalg.eigh(between)
     weight = values.flip(0)[:dim].clamp(min=0).sqrt()
