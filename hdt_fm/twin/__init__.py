@@ -1,0 +1,1 @@
+"""One person over time: their own baseline, and nights that depart from it."""

@@ -1,0 +1,1 @@
+"""Simulated nights with known truth, and how alerts are scored on them."""

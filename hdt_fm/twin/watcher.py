@@ -1,0 +1,198 @@
+"""The watch itself, night by night: baseline, surprise, score, p-value, CUSUM, state; nothing looks ahead."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from hdt_fm.schema.errors import ShapeError
+from hdt_fm.twin.baseline import fit
+from hdt_fm.twin.budget import Budget
+from hdt_fm.twin.conformal_p import rarity
+from hdt_fm.twin.score import along, anywhere, correlation
+from hdt_fm.twin.settings import AlertSettings
+
+STATES = ("learning", "quiet", "watch", "alert", "abstained")
+LEARNING, QUIET, WATCH, ALERT, ABSTAINED = range(5)
+# CUSUM stops at this many thresholds, so that an alert ends soon after what raised it.
+_CEILING = 1.5
+# Nights of alert from the first on that still teach: most false alerts end by then, and to leave out every high night
+# would make the usual look narrower than it is.
+_CHANCE = 4
+
+
+@dataclass(frozen=True)
+class Tonight:
+    """Answers for one night of several people.
+
+    Attributes:
+        state: Index into `STATES`.
+        cusum, threshold: Of the channel that stands nearest to its threshold.
+        p: Smallest p-value over the channels; NaN while learning or without data.
+        deviation: From the usual, in personal SDs; NaN where that is not known.
+        renewed: The baseline starts anew tonight: 0 no, 1 another device, 2 an alert that did not end.
+        learned: Calibration nights so far, of the channel that has most.
+        gap: What CUSUM had gathered was dropped, after a long stretch without data.
+    """
+
+    state: Int[np.ndarray, " person"]
+    cusum: Float[np.ndarray, " person"]
+    threshold: Float[np.ndarray, " person"]
+    p: Float[np.ndarray, " person"]
+    deviation: Float[np.ndarray, "person indicator"]
+    renewed: Int[np.ndarray, " person"]
+    learned: Int[np.ndarray, " person"]
+    gap: Bool[np.ndarray, " person"]
+
+
+class Watcher:
+    """Watches `people` side by side, each against their own past alone.
+
+    One channel for the indicators whose direction is known, one for all others; each has half of the budget when
+    there are both.
+
+    Args:
+        effect: What illness typically adds to each indicator, in its unit; 0 where either way counts.
+    """
+
+    def __init__(self, people: int, effect: Float[np.ndarray, " indicator"], settings: AlertSettings) -> None:
+        size = len(effect)
+        self._settings, self._effect = settings, effect
+        self._columns = [at for at in (np.flatnonzero(effect), np.flatnonzero(effect == 0)) if len(at)]
+        each = float(settings.budget_per_year) / len(self._columns)
+        self._budgets = [Budget(people, per_year=each, slack=float(settings.slack)) for _ in self._columns]
+        self._cusum = np.zeros((len(self._columns), people))
+        self._over = np.zeros((len(self._columns), people), dtype=np.bool_)
+        self._past = np.full((people, settings.memory, size), np.nan)
+        self._days = np.zeros((people, settings.memory), dtype=np.int64)
+        self._surprise = np.full((people, settings.memory, size), np.nan)
+        self._scores = np.full((len(self._columns), people, settings.memory), np.nan)
+        self._last, self._last_day = np.full((people, size), np.nan), np.zeros((people, size), dtype=np.int64)
+        self._since = np.zeros((people, size), dtype=np.int64)
+        self._nights = 1  # of the rings, those that may hold something
+        self._gap = np.zeros(people, dtype=np.int64)
+        self._alerts = np.zeros(people, dtype=np.int64)
+
+    def step(
+        self,
+        values: Float[np.ndarray, "person indicator"],
+        weekday: Int[np.ndarray, " person"],
+        new_device: Bool[np.ndarray, " person"],
+    ) -> Tonight:
+        """Answer one night, then learn from it.
+
+        Raises:
+            ShapeError: If there are more or fewer people or indicators than before.
+        """
+        if values.shape != self._last.shape:
+            raise ShapeError(
+                "A night does not fit the watch",
+                expected=str(self._last.shape),
+                got=str(values.shape),
+                where="Watcher.step",
+            )
+        renewed = np.where(new_device, 1, np.where(self._alerts >= self._settings.renew_after, 2, 0))
+        self._forget(renewed > 0)
+        deviation, surprise = self._surprises(values, weekday)
+        return self._judge(values, weekday, deviation, surprise, renewed)
+
+    def _surprises(self, values: np.ndarray, weekday: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How far from the usual, and how far from what last night led to expect, both in SDs."""
+        base = fit(self._past[:, -self._nights :], self._days[:, -self._nights :])
+        enough = base.count >= self._settings.warm_up
+        spread = np.where(enough, base.spread, np.nan)
+        away = base.deviation(values, np.repeat(weekday[:, None], values.shape[1], axis=1))
+        before = np.nan_to_num(base.deviation(self._last, self._last_day))
+        kept = base.memory ** (self._since + 1)
+        # What is left to chance; that level and spread were learned from so many nights.
+        worth = np.maximum(base.count, 4.0)
+        chance = spread * np.sqrt((1 - kept**2) * (1 + 1 / worth) * (worth - 1) / (worth - 3))
+        self._count, self._spread = base.count, spread
+        return away / spread, (away - kept * before) / chance
+
+    def _judge(
+        self, values: np.ndarray, weekday: np.ndarray, deviation: np.ndarray, surprise: np.ndarray, renewed: np.ndarray
+    ) -> Tonight:
+        people, settings = len(values), self._settings
+        there = np.isfinite(values).any(axis=1)
+        gap = there & (self._gap > settings.longest_gap) & (self._cusum.max(axis=0) > 0)
+        self._restart(gap)
+        least_p, nearest = np.full(people, np.nan), np.full(people, -1.0)
+        shown, edge = np.zeros(people), np.full(people, np.nan)
+        scores, learned = [], np.zeros(people, dtype=np.int64)
+        for channel, columns in enumerate(self._columns):
+            score = self._score(surprise, columns)
+            own = self._scores[channel]
+            calibration = np.isfinite(own).sum(axis=1)
+            ready = calibration >= settings.calibration_nights
+            rare = rarity(score, own)
+            seen = ready & np.isfinite(rare.z)
+            gain = np.clip(np.nan_to_num(rare.z), -settings.most_a_night, settings.most_a_night) - settings.slack
+            count = self._count[:, columns].max(axis=1)
+            threshold = self._budgets[channel].threshold(count)
+            before = self._cusum[channel]
+            cusum = np.clip(before + gain, 0, _CEILING * threshold)
+            # Below its threshold an alert has ended, and what raised it shall not raise another.
+            cusum = np.where(self._over[channel] & (cusum < threshold), 0.0, cusum)
+            self._over[channel] = np.where(seen, cusum >= threshold, self._over[channel])
+            self._cusum[channel] = np.where(seen, cusum, self._cusum[channel])
+            self._budgets[channel].learn(self._cusum[channel], threshold, seen)
+            least_p = np.where(seen, np.fmin(least_p, rare.p), least_p)
+            share = np.where(ready, self._cusum[channel] / threshold, -1.0)
+            closer = share > nearest
+            nearest = np.where(closer, share, nearest)
+            shown, edge = np.where(closer, self._cusum[channel], shown), np.where(closer, threshold, edge)
+            learned = np.maximum(learned, calibration)
+            scores.append(score)
+        state = np.select(
+            [~there, learned < settings.calibration_nights, nearest >= 1, nearest >= 0.5],
+            [ABSTAINED, LEARNING, ALERT, WATCH],
+            QUIET,
+        )
+        self._learn(values, weekday, surprise, np.array(scores), state)
+        return Tonight(state, shown, edge, least_p, deviation, renewed, learned, gap)
+
+    def _score(self, surprise: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        effect, asked = self._effect[columns], surprise[:, columns]
+        if not effect.any():
+            return anywhere(asked)
+        if len(columns) == 1:
+            return asked[:, 0] * np.sign(effect[0])
+        before = self._surprise[:, -self._nights :, columns]
+        nights = np.isfinite(before).any(axis=2).sum(axis=1).astype(np.float64)
+        return along(asked, effect / self._spread[:, columns], correlation(before), nights)
+
+    def _learn(
+        self, values: np.ndarray, weekday: np.ndarray, surprise: np.ndarray, scores: np.ndarray, state: np.ndarray
+    ) -> None:
+        """Tonight becomes past; from its fifth night on an alert teaches where tomorrow starts, not what is usual."""
+        teaches = ~((state == ALERT) & (self._alerts >= _CHANCE))[:, None]
+        self._past = _shifted(self._past, np.where(teaches, values, np.nan))
+        self._surprise = _shifted(self._surprise, np.where(teaches, surprise, np.nan))
+        self._days = _shifted(self._days, weekday)
+        for channel, score in enumerate(scores):
+            self._scores[channel] = _shifted(self._scores[channel], np.where(teaches[:, 0], score, np.nan))
+        self._nights = min(self._nights + 1, self._settings.memory)
+        known = np.isfinite(values)
+        self._last = np.where(known, values, self._last)
+        self._last_day = np.where(known, weekday[:, None], self._last_day)
+        self._since = np.where(known, 0, self._since + 1)
+        self._gap = np.where(known.any(axis=1), 0, self._gap + 1)
+        # Nights without data neither end an alert nor make it longer.
+        self._alerts = np.where(state == ALERT, self._alerts + 1, np.where(state == ABSTAINED, self._alerts, 0))
+
+    def _restart(self, people: np.ndarray) -> None:
+        self._cusum[:, people], self._over[:, people] = 0.0, False
+        for budget in self._budgets:
+            budget.drop(people)
+
+    def _forget(self, people: np.ndarray) -> None:
+        """Begin anew for these people; how high their CUSUM climbs by chance is theirs, not the device's, and stays."""
+        self._restart(people)
+        self._past[people], self._surprise[people], self._last[people] = np.nan, np.nan, np.nan
+        self._scores[:, people] = np.nan
+        self._alerts[people] = 0
+
+
+def _shifted(past: np.ndarray, tonight: np.ndarray) -> np.ndarray:
+    return np.concatenate([past[:, 1:], tonight[:, None]], axis=1)
