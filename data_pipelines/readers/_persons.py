@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from hdt_fm.schema.errors import ReaderError
-from hdt_fm.schema.subject import SubjectKey
 
 
 @runtime_checkable
@@ -23,11 +22,6 @@ class HoldsPeople(Protocol):
     def people(path: Path) -> tuple[str, ...]:
         """Raw ids of the people in the export, in order."""
         ...
-
-
-def by_pseudonym(reader: HoldsPeople, path: Path, *, key: SubjectKey, study: str) -> dict[str, str]:
-    """Pseudonym -> raw id of everyone in an export; the pseudonyms may be shown, the raw ids may not."""
-    return {key.pseudonym(study, raw): raw for raw in reader.people(path)}
 
 
 def choose_person(found: Iterable[str], person: str | None, *, where: str) -> str | None:

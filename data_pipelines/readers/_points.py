@@ -12,7 +12,6 @@ from hdt_fm.schema.errors import ReaderError, UnitError
 from hdt_fm.schema.recording import NS_PER_S, LabelTrack, Recording, Visit
 
 SLEEP_STAGES = ("wake", "light", "deep", "rem", "asleep")
-IN_BED = -1
 # Glucose further apart than this comes from fingersticks, not from a sensor.
 _SPOT_STEP_S = 1800
 

@@ -8,9 +8,9 @@ from jaxtyping import Float
 
 from hdt_fm.schema.errors import ConfigError, RecordingError, ShapeError, unknown_name
 
-# What a feverish illness typically adds at its height, in the unit of the table of modalities: orders of size, not
-# fitted to anything, so that each indicator speaks as loud as it is likely to be heard over the person's own spread.
-# A name that is not here (a component of an embedding) is asked how far it is from usual, either way.
+# What a feverish illness typically adds at its height, in units as modalities have them: orders of size, from no source
+# and not fitted to anything, so that each indicator speaks as loud as it is likely to be heard over the person's own
+# spread. A name that is not here (a component of an embedding) is asked how far it is from usual, either way.
 TYPICAL_EFFECTS = {
     "resting_heart_rate": 5.0,  # bpm
     "respiratory_rate": 1.0,  # 1/min
@@ -18,7 +18,7 @@ TYPICAL_EFFECTS = {
     "body_temperature": 0.8,  # celsius
     "hrv": -8.0,  # ms
     "sdnn": -10.0,  # ms
-    "spo2": -0.01,  # 1
+    "spo2": -1.0,  # %
     "steps": -2500.0,  # 1/d
 }
 # Further apart than this is a slip in the dates, not a life.

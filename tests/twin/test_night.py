@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hdt_fm.schema.errors import ConfigError, RecordingError, ShapeError, UnknownNameError
+from hdt_fm.schema.modalities import modality
 from hdt_fm.twin.night import TYPICAL_EFFECTS, Nights, effects_of, weekdays
 
 DATES = np.array(["2026-03-01", "2026-03-02", "2026-03-05"], dtype="datetime64[D]")
@@ -69,3 +70,10 @@ def test_a_week_has_seven_days():
     days = weekdays(np.arange("1969-12-20", "1970-01-20", dtype="datetime64[D]"))
     assert set(days.tolist()) == set(range(7))
     np.testing.assert_array_equal(days[7:], days[:-7])
+
+
+def test_effects_are_in_the_units_of_modalities():
+    """A share where percent is meant would be a hundredth of the effect, and nobody would hear it."""
+    low, high = modality("spo2").plausible
+    assert 0.005 < abs(TYPICAL_EFFECTS["spo2"]) / (high - low) < 0.2
+

@@ -28,6 +28,7 @@ class Moments:
         group, subject: Of each origin.
         clock_s: Time of day now, in seconds.
         time_s: Now, on the person's calendar.
+        every_s: Between origins.
         horizons_s: Of the targets.
     """
 
@@ -41,6 +42,7 @@ class Moments:
     clock_s: Float[np.ndarray, " origin"]
     time_s: Float[np.ndarray, " origin"]
     step_s: float
+    every_s: float
     horizons_s: tuple[float, ...]
 
     def __len__(self) -> int:
@@ -83,7 +85,7 @@ def moments_of(
             expected=f"series longer than {context_s + max(horizons_s):g} s",
         )
     joined: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return Moments(**joined, step_s=step_s, horizons_s=tuple(float(one) for one in horizons_s))
+    return Moments(**joined, step_s=step_s, every_s=every_s, horizons_s=tuple(float(one) for one in horizons_s))
 
 
 def _of_one(

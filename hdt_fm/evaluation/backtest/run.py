@@ -27,7 +27,6 @@ class Model:
 
     fit: Fit
     role: Role
-    columns: Mapping[str, Scalar]
 
 
 def backtest(
@@ -42,7 +41,6 @@ def backtest(
     levels: Sequence[float] = LEVELS,
     events: Sequence[Event] = (),
     unit: str = "",
-    every_s: float = 1800.0,
     owed: Sequence[str] = OWED,
     draws: int = 1000,
 ) -> Result:
@@ -77,14 +75,12 @@ def backtest(
                 out[model][fold.test, number] = _with_intervals(moments, got, calibration, fold.test)
     rows: list[Row] = []
     for column, horizon in enumerate(moments.horizons_s):
-        rows += _rows(
-            moments, models, out, scale, column, horizon, headline, tuple(levels), events, unit, every_s, draws
-        )
+        rows += _rows(moments, models, out, scale, column, horizon, headline, tuple(levels), events, unit, draws)
     protocol: dict[str, Scalar | list[float] | list[int] | dict[str, str]] = {
         "task": "backtest",
         "people": len(np.unique(moments.group)),
         "origins": len(moments),
-        "every_s": every_s,
+        "every_s": moments.every_s,
         "step_s": moments.step_s,
         "context_s": moments.context.shape[1] * moments.step_s,
         "horizons_s": list(moments.horizons_s),
@@ -93,9 +89,7 @@ def backtest(
         "draws": draws,
         "levels": list(levels),
         "headline": headline,
-        "better": directions(
-            metrics_of(_asked_at(moments, np.arange(1), 0, scale, tuple(levels), events, unit, every_s))
-        ),
+        "better": directions(metrics_of(_asked_at(moments, np.arange(1), 0, scale, tuple(levels), events, unit))),
     }
     return Result(name=name, protocol=protocol, rows=tuple(rows), required_baselines=tuple(owed))
 
@@ -155,7 +149,6 @@ def _asked_at(
     levels: tuple[float, ...],
     events: Sequence[Event],
     unit: str,
-    every_s: float,
 ) -> Asked:
     _, person = np.unique(moments.group[rows], return_inverse=True)
     return Asked(
@@ -164,7 +157,7 @@ def _asked_at(
         person=person,
         scale=scale[rows, :, column],
         levels=levels,
-        every_s=every_s,
+        every_s=moments.every_s,
         unit=unit,
         events=tuple(events),
     )
@@ -181,14 +174,12 @@ def _rows(
     levels: tuple[float, ...],
     events: Sequence[Event],
     unit: str,
-    every_s: float,
     draws: int,
 ) -> list[Row]:
     rows = np.flatnonzero(np.isfinite(moments.target[:, column]))
-    asked = _asked_at(moments, rows, column, scale, levels, events, unit, every_s)
+    asked = _asked_at(moments, rows, column, scale, levels, events, unit)
     counts = people_draws(int(asked.person.max()) + 1, draws=draws, seed=0)
     contenders = [
-        Contender(name, one.role, out[name][rows][:, :, column].astype(np.float64), one.columns)
-        for name, one in models.items()
+        Contender(name, one.role, out[name][rows][:, :, column].astype(np.float64)) for name, one in models.items()
     ]
     return rows_of(f"in {horizon / 60:g} min", contenders, metrics_of(asked), counts=counts, headline=headline)

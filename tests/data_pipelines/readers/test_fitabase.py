@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_pipelines.readers._persons import HoldsPeople, by_pseudonym
+from data_pipelines.readers._persons import HoldsPeople
 from data_pipelines.readers.fitabase import Fitabase
 from hdt_fm.schema.errors import ReaderError
-from hdt_fm.schema.subject import SubjectKey
 
 make = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("fabricate_exports.py"))))
 SUBJECT = "s" + "1" * 32
@@ -52,9 +51,6 @@ def test_several_people_are_refused_listed_and_chosen(tmp_path):
     with pytest.raises(ReaderError, match="not in the export") as caught:
         read(path, person="150396036")
     assert "150396036" not in str(caught.value)
-    found = by_pseudonym(Fitabase(), path, key=SubjectKey(b"k" * 32), study="bella")
-    assert list(found.values()) == list(TWO)
-    assert all(name.startswith("s") and len(name) == 33 for name in found)
 
 
 def test_narrow_tables_gzip_heart_rate_sleep_and_mets(tmp_path):

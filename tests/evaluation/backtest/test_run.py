@@ -38,10 +38,10 @@ def moments(people):
 
 def plain():
     return {
-        "last value": Model(floors.last_value(), "baseline", {}),
-        "damped trend": Model(floors.damped_trend(), "baseline", {}),
-        "seasonal naive, a day": Model(floors.seasonal_naive(), "baseline", {}),
-        "ridge": Model(floors.ridge(), "ours", {}),
+        "last value": Model(floors.last_value(), "baseline"),
+        "damped trend": Model(floors.damped_trend(), "baseline"),
+        "seasonal naive, a day": Model(floors.seasonal_naive(), "baseline"),
+        "ridge": Model(floors.ridge(), "ours"),
     }
 
 
@@ -79,7 +79,7 @@ def test_scores_are_those_by_hand(people, moments):
         return np.full((len(asked), 2, 10), 150.0)
 
     table = backtest(
-        "said", people, moments, {"150": Model(fit, "ours", {})}, headline="150", seeds=(0,), owed=(), draws=50
+        "said", people, moments, {"150": Model(fit, "ours")}, headline="150", seeds=(0,), owed=(), draws=50
     )
     truth = moments.target[:, 1]
     known = np.isfinite(truth)
@@ -124,7 +124,7 @@ def test_targets_of_the_asked_are_hidden(people, moments):
         return np.repeat(moments.target[asked][..., None], 10, axis=2)
 
     with pytest.raises(ShapeError, match="finite"):
-        backtest("cheat", people, moments, {"c": Model(cheat, "ours", {})}, headline="c", seeds=(0,), owed=())
+        backtest("cheat", people, moments, {"c": Model(cheat, "ours")}, headline="c", seeds=(0,), owed=())
 
 
 def test_a_headline_or_levels_that_do_not_fit_are_refused(people, moments):
