@@ -76,4 +76,3 @@ def test_effects_are_in_the_units_of_modalities():
     """A share where percent is meant would be a hundredth of the effect, and nobody would hear it."""
     low, high = modality("spo2").plausible
     assert 0.005 < abs(TYPICAL_EFFECTS["spo2"]) / (high - low) < 0.2
-
