@@ -90,7 +90,7 @@ def run(name: str, options: argparse.Namespace) -> Result:
         moments,
         models(quick=options.quick),
         headline=OURS,
-        folds=2 if options.quick else 5,
+        folds=3 if options.quick else 5,
         seeds=range(options.seeds),
         events=EVENTS,
         unit="mg/dL",
