@@ -1,109 +1,293 @@
 """Glucose in 30, 60 and 120 minutes by people never seen: every model at the same origins, floors beside.
 
 python scripts/reproduce_glucose.py [--quick] [--json FILE] [--sets azt1d,shanghai_diabetes,t1d_uom] [--seeds N]
+                                    [--parts] [--arima]
 
-Recordings are those of HDT_FM_REAL_DATA. Each cohort is sharded (runs/NAME/shard), its series are read back from the
-windows, and models are fitted on training people of 5 folds, N times: a seed is another split, and nothing else of a
-model. Scores are means over people, intervals over people; what was measured is scored, never what was filled in.
+Recordings are those of HDT_FM_REAL_DATA. Each cohort is sharded (runs/NAME/shard). An encoder is pretrained on the
+other two cohorts alone, once for each set (runs/glucose_without_NAME/pretrain), so it has seen nobody who is asked and
+nobody who teaches a head. Series are read back from the windows, embedded once and kept; models are fitted on training
+people of 5 folds, N times: a seed is another split and other weights of heads. Scores are means over people, intervals
+over people; what was measured is scored, never what was filled in.
+
+--parts is another table: what each part is worth (the encoder, its training, what reads embeddings, the own week).
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
+from hdt_fm.checkpoint import build_model, load, model_digest  # noqa: E402
+from hdt_fm.checkpoint.model import Model as Encoder  # noqa: E402
 from hdt_fm.cli.compose import compose_config  # noqa: E402
 from hdt_fm.cli.run import call  # noqa: E402
 from hdt_fm.data.series import series_of  # noqa: E402
+from hdt_fm.data.series_embeddings import (  # noqa: E402
+    embed_series,
+    load_series_embeddings,
+    save_series_embeddings,
+    series_digest,
+)
 from hdt_fm.data.shards import ShardFolder  # noqa: E402
 from hdt_fm.evaluation.backtest import floors  # noqa: E402
-from hdt_fm.evaluation.backtest.features import own_past, recent  # noqa: E402
-from hdt_fm.evaluation.backtest.moments import Moments, moments_of  # noqa: E402
 from hdt_fm.evaluation.backtest.run import Model, backtest  # noqa: E402
 from hdt_fm.evaluation.backtest.scores import Event  # noqa: E402
-from hdt_fm.layers.quantiles import QuantileNetwork  # noqa: E402
+from hdt_fm.heads.series_forecast import SeriesForecast  # noqa: E402
 from hdt_fm.report.tables import flat_rows, markdown  # noqa: E402
 from hdt_fm.schema.result import Result  # noqa: E402
-from hdt_fm.schema.series import Series  # noqa: E402
-from hdt_fm.training.forecasts import fit_forecast  # noqa: E402
+from hdt_fm.schema.series import DAY_S, Series  # noqa: E402
+from hdt_fm.signal.moments import Moments, moments_of, places_of  # noqa: E402
+from hdt_fm.signal.own_past import own_past, recent, windows_before  # noqa: E402
+from hdt_fm.training.forecasts import ask, ask_hidden, fit_forecast, inputs_of  # noqa: E402
+from hdt_fm.training.heads import take  # noqa: E402
+from hdt_fm.twin.own_layer import followed  # noqa: E402
 
 SETS = ("azt1d", "shanghai_diabetes", "t1d_uom")
 HORIZONS_S = (1800.0, 3600.0, 7200.0)
-OURS = "network, own week beside"
 CONTEXT_S = 3 * 3600.0
+FROZEN = "frozen encoder of other cohorts, GRU head"
+OURS = f"{FROZEN}, last layer following the person"
+# Of windows before: as many as there are days in a week, a day apart, newest at the origin.
+WINDOWS, APART_S = 7, float(DAY_S)
 # ATTD consensus (Danne et al. 2017), mg/dL.
 EVENTS = (Event("below 70 mg/dL", 70.0, below=True), Event("above 180 mg/dL", 180.0, below=False))
+Context = np.ndarray | None
 
 
-def models(*, quick: bool) -> dict[str, Model]:
-    """By name."""
-    trees, epochs = (20, 2) if quick else (300, 25)
+@dataclass(frozen=True)
+class Asked:
+    """All that heads may be told at the origins of a set; made before any target is looked at."""
+
+    series: Sequence[Series]
+    moments: Moments
+    readings: np.ndarray
+    own_week: np.ndarray
+    embed: Callable[[Encoder], np.ndarray]
+    encoder: Encoder
+
+
+def table(asked: Asked, *, quick: bool) -> dict[str, Model]:
+    """What must be beaten, and ours with and without its encoder."""
+    trees = 20 if quick else 300
+    both, embeddings = np.concatenate([asked.readings, asked.own_week], axis=1), asked.embed(asked.encoder)
+    ours = head(both, embeddings, quick=quick)
     return {
         "last value": Model(floors.last_value(), "baseline"),
         "damped trend": Model(floors.damped_trend(), "baseline"),
         "seasonal naive, a day": Model(floors.seasonal_naive(), "baseline"),
         "ridge": Model(floors.ridge(), "baseline"),
         "LightGBM": Model(floors.lightgbm_quantiles(trees=trees), "baseline"),
-        "LightGBM, own week beside": Model(floors.lightgbm_quantiles(trees=trees, own_week=True), "baseline"),
-        "network on readings": Model(network(own_week=False, epochs=epochs), "ours"),
-        OURS: Model(network(own_week=True, epochs=epochs), "ours"),
+        "head without encoder: readings, own week": Model(head(both, None, quick=quick), "baseline"),
+        FROZEN: Model(ours, "ours"),
+        OURS: Model(following(asked, both, embeddings, ours.trained), "ours"),
     }
 
 
-def network(*, own_week: bool, epochs: int) -> floors.Fit:
-    """Quantile networks on the last three hours, and if asked on the person's own week up to now."""
+def parts(asked: Asked, *, quick: bool) -> dict[str, Model]:
+    """What each part is worth."""
+    trees = 20 if quick else 300
+    both, embeddings = np.concatenate([asked.readings, asked.own_week], axis=1), asked.embed(asked.encoder)
+    untrained = asked.embed(build_model(asked.encoder.config, seed=1))
+    raw = windows_before(asked.moments, asked.series, windows=WINDOWS, apart_s=APART_S, span_s=float(DAY_S))
+    boosted = Kept(floors.lightgbm_quantiles(trees=trees, own_week=True))
+    found: dict[str, Model] = {
+        "LightGBM": Model(floors.lightgbm_quantiles(trees=trees), "baseline"),
+        "LightGBM, own week beside": Model(boosted, "baseline"),
+        "LightGBM, own week beside, following the person": Model(following_trees(asked, both, boosted), "baseline"),
+        "head without encoder: readings": Model(head(asked.readings, None, quick=quick), "baseline"),
+        "head without encoder: readings, own week": Model(head(both, None, quick=quick), "baseline"),
+        "head on raw windows in place of embeddings": Model(head(both, raw, quick=quick), "baseline"),
+        "head on an encoder that was not trained": Model(head(both, untrained, quick=quick), "baseline"),
+        FROZEN: Model(head(both, embeddings, quick=quick), "ours"),
+        "the same, no own week": Model(head(asked.readings, embeddings, quick=quick), "ours"),
+        "the same, newest window alone": Model(head(both, embeddings[:, -1:], quick=quick), "ours"),
+    }
+    for kind, word in (("lstm", "LSTM"), ("transformer", "Transformer")):
+        found[f"the same, {word} head"] = Model(head(both, embeddings, kind=kind, quick=quick), "ours")
+    return found
 
-    def fit(moments: Moments, series: Sequence[Series], train: floors.Rows, asked: floors.Rows) -> np.ndarray:
-        features = recent(moments)
-        if own_week:
-            features = np.concatenate([features, own_past(moments, series)], axis=1)
-        change = moments.target[train] - moments.last[train, None]
-        predict = fit_forecast(
-            lambda inputs, horizons: QuantileNetwork(in_features=inputs, horizons=horizons, levels=floors.LEVELS),
-            features[train],
-            change,
-            moments.group[train],
+
+@dataclass
+class Head:
+    """Members on what is known of a moment, and embeddings of the windows before it; what was trained last is kept."""
+
+    known: np.ndarray
+    context: Context
+    kind: Any
+    epochs: int
+    trained: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(
+        self, moments: Moments, series: Sequence[Series], train: floors.Rows, asked: floors.Rows
+    ) -> np.ndarray:
+        # Another split, other weights.
+        seed = int(train.sum()) % 100_003
+        torch.manual_seed(seed)
+        net = SeriesForecast(
+            known=self.known.shape[1],
+            in_features=0 if self.context is None else self.context.shape[-1],
+            horizons=len(moments.horizons_s),
             levels=floors.LEVELS,
-            epochs=epochs,
+            kind=self.kind,
         )
-        return moments.last[asked, None, None] + predict(features[asked])
+        inputs = inputs_of(self.known, moments.last, self.context)
+        change = moments.target[train] - moments.last[train, None]
+        some = take(inputs, torch.from_numpy(train))
+        fit_forecast(net, some, change, moments.group[train], epochs=self.epochs, seed=seed)
+        self.trained.update(net=net, train=train)
+        return ask(net, take(inputs, torch.from_numpy(asked)))
+
+
+def head(known: np.ndarray, context: Context, *, kind: Any = "gru", quick: bool = False) -> Head:
+    """To be fitted anew in each fold."""
+    return Head(known, context, kind, 2 if quick else 12)
+
+
+def following(asked: Asked, known: np.ndarray, context: Context, trained: Mapping[str, Any]) -> floors.Fit:
+    """The head that was trained just before, its last layer corrected each day by what came true of the very person.
+
+    Truths are read from the person's own past alone: those that had come when the day of an origin began.
+    """
+
+    def fit(moments: Moments, series: Sequence[Series], train: floors.Rows, rows: floors.Rows) -> np.ndarray:
+        assert np.array_equal(trained["train"], train), "the head of this fold was not trained just before"
+        inputs = take(inputs_of(known, moments.last, context), torch.from_numpy(rows))
+        said, hidden = ask(trained["net"], inputs), ask_hidden(trained["net"], inputs)
+        return followed_by_person(asked, moments, rows, said, hidden)
 
     return fit
 
 
+@dataclass
+class Kept:
+    """A fit whose last answers are kept for a model that goes on from them."""
+
+    fit: floors.Fit
+    last: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __call__(self, moments: Moments, series: Sequence[Series], train: floors.Rows, rows: floors.Rows) -> np.ndarray:
+        said = self.fit(moments, series, train, rows)
+        self.last.update(train=train, rows=rows, said=said)
+        return said.copy()
+
+
+def following_trees(asked: Asked, known: np.ndarray, kept: Kept) -> floors.Fit:
+    """The same correction for trees, linear in what they were told: what following is worth without our head."""
+
+    def fit(moments: Moments, series: Sequence[Series], train: floors.Rows, rows: floors.Rows) -> np.ndarray:
+        assert np.array_equal(kept.last["rows"], rows), "the trees of this fold were not grown just before"
+        center, scale = np.nanmean(known[train], axis=0), np.nanstd(known[train], axis=0) + 1e-6
+        features = np.nan_to_num((known[rows] - center) / scale)
+        return followed_by_person(asked, moments, rows, kept.last["said"].copy(), features)
+
+    return fit
+
+
+def followed_by_person(
+    asked: Asked, moments: Moments, rows: floors.Rows, said: np.ndarray, features: np.ndarray
+) -> np.ndarray:
+    """Answers with each person's own corrections added."""
+    truth = asked.moments.target[rows]
+    for subject in np.unique(moments.subject[rows]):
+        own = np.flatnonzero(moments.subject[rows] == subject)
+        own = own[np.argsort(moments.time_s[rows[own]], kind="stable")]
+        missed = truth[own] - said[own, :, 0]
+        said[own] += followed(moments.time_s[rows[own]], features[own], missed, moments.horizons_s)[..., None]
+    return said
+
+
+def asked_of(name: str, *, quick: bool) -> Asked:
+    """Series, origins and the encoder of one set."""
+    folders = {one: sharded(one, quick=quick) for one in SETS}
+    series = series_of(ShardFolder.open(folders[name]), "glucose")
+    moments = moments_of(series, context_s=CONTEXT_S, horizons_s=HORIZONS_S)
+    encoder = pretrained(name, {one: path for one, path in folders.items() if one != name}, quick=quick)
+
+    def embed(model: Encoder) -> np.ndarray:
+        kept = folders[name].parent / "series_embeddings.safetensors"
+        made_of = model_digest(model, heads=False), series_digest(series)
+        found = load_series_embeddings(kept, made_of)
+        if found is None:
+            ahead_s = float(model.config.encoder.args["ahead_s"])
+            window_s = float(model.config.window_s)
+            found = embed_series(
+                model,
+                series,
+                "glucose",
+                model_digest=made_of[0],
+                window_s=window_s,
+                ahead_s=ahead_s,
+                places=[places_of(one, moments.every_s) for one in series],
+            )
+            save_series_embeddings(found, kept)
+        return found.before(moments.series, moments.place, windows=WINDOWS, apart_s=APART_S)
+
+    return Asked(series, moments, recent(moments), own_past(moments, series), embed, encoder)
+
+
+def sharded(name: str, *, quick: bool) -> Path:
+    """Shard a cohort; what is there already is found whole."""
+    config = compose_config(
+        "shard", [f"experiment={name}", *(["cohort.limit=6", f"name={name}_quick"] if quick else [])]
+    )
+    call("shard", config)
+    return Path(config.value("shards"))
+
+
+def pretrained(name: str, others: Mapping[str, Path], *, quick: bool) -> Encoder:
+    """An encoder of the other cohorts; a finished pretraining is found again."""
+    listed = ",".join(str(path.resolve()) for path in others.values())
+    config = compose_config(
+        "pretrain",
+        [
+            f"experiment={next(iter(others))}",
+            f"name=glucose_without_{name}{'_quick' if quick else ''}",
+            f"cohorts=[{listed}]",
+            "split.test=0",  # nobody of these cohorts is asked
+            f"training.steps={20 if quick else 1000}",
+            f"training.warmup_steps={2 if quick else 80}",
+        ],
+    )
+    call("pretrain", config)
+    return load(config.value("checkpoint"))
+
+
 def run(name: str, options: argparse.Namespace) -> Result:
     """The table of one cohort."""
-    quick = ["cohort.limit=6", f"name={name}_quick"] if options.quick else []
-    config = compose_config("shard", [f"experiment={name}", *quick])
-    call("shard", config)
-    series = series_of(ShardFolder.open(config.value("shards")), "glucose")
-    moments = moments_of(series, context_s=CONTEXT_S, horizons_s=HORIZONS_S)
+    asked = asked_of(name, quick=options.quick)
+    models = (parts if options.parts else table)(asked, quick=options.quick)
     return backtest(
-        f"glucose of {name}",
-        series,
-        moments,
-        models(quick=options.quick),
-        headline=OURS,
+        f"glucose of {name}{', part by part' if options.parts else ''}",
+        asked.series,
+        asked.moments,
+        models,
+        headline=FROZEN if options.parts else OURS,
         folds=3 if options.quick else 5,
         seeds=range(options.seeds),
         events=EVENTS,
         unit="mg/dL",
+        owed=("LightGBM",) if options.parts else ("last value", "damped trend", "seasonal naive, a day", "ridge"),
+        slow={"AutoARIMA": Model(floors.auto_arima(), "baseline")} if options.arima else None,
     )
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="six people, one seed: numbers mean nothing")
+    parser.add_argument("--quick", action="store_true", help="six people a set, one seed: numbers mean nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as a flat list")
     parser.add_argument("--sets", default=",".join(SETS), help="cohorts, by commas")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--parts", action="store_true", help="what each part is worth, in place of the table")
+    parser.add_argument("--arima", action="store_true", help="AutoARIMA beside, at 400 origins (extra arima)")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.quick:

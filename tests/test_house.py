@@ -24,7 +24,7 @@ ROOMS = {
     "twin": {"schema", "metrics", "signal"},
     "training": {"schema", "metrics", "checkpoint"},
     "explain": {"schema", "checkpoint", "metrics"},
-    "evaluation": {"schema", "metrics", "ops"},
+    "evaluation": {"schema", "metrics", "ops", "signal"},
     "report": {"schema"},
     "data_pipelines": {"schema", "signal"},
 }

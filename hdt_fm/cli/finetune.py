@@ -1,6 +1,7 @@
 """`hdt-fm finetune`: a head on cached embeddings of the frozen encoder, in seconds; baselines beside."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hdt_fm.checkpoint import load, load_preprocess, save_model
 from hdt_fm.cli.compose import Config
 from hdt_fm.cli.held_out import held_out_fold, people_of_checkpoint, pseudonyms
 from hdt_fm.cli.run import Run, write_text
-from hdt_fm.cli.settings import FinetuneSettings
+from hdt_fm.cli.settings import FinetuneSettings, SeriesSettings
 from hdt_fm.cli.workflow import encoder_digest, prepare_machine
 from hdt_fm.data.embeddings import load_table
 from hdt_fm.evaluation.audit import Pretraining
@@ -35,6 +36,8 @@ from hdt_fm.training.heads import fit_head
 def run(run: Run) -> RunRecord:
     """Train the head, score it on the people kept out, and save it with the encoder."""
     config = run.config
+    if is_of_series(config):
+        return import_module("hdt_fm.cli.finetune_series").run(run)
     prepare_machine(config)
     settings = config.section("finetune", FinetuneSettings)
     part, table = config.part("head"), load_table(config.value("table"))
@@ -71,8 +74,16 @@ def run(run: Run) -> RunRecord:
     )
 
 
+def is_of_series(config: Config) -> bool:
+    """Whether a signal itself is forecast, and not a label of windows."""
+    named = config.section("series", SeriesSettings).modality is not None
+    return named and config.part("head").name in ("forecast", "series_forecast")
+
+
 def plan(config: Config) -> dict[str, Any]:
     """Check the table, the label and the head's settings."""
+    if is_of_series(config):
+        return import_module("hdt_fm.cli.finetune_series").plan(config)
     settings, part = config.section("finetune", FinetuneSettings), config.part("head")
     table = load_table(config.value("table"))
     _label(table, settings.label)

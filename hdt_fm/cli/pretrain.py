@@ -9,7 +9,7 @@ from hdt_fm.cli.cohorts import Cohorts
 from hdt_fm.cli.compose import Config
 from hdt_fm.cli.held_out import PARTS, PEOPLE_NAME
 from hdt_fm.cli.run import Run, peak_memory_gb, write_text
-from hdt_fm.cli.settings import TrainingSettings
+from hdt_fm.cli.settings import SeriesSettings, TrainingSettings
 from hdt_fm.cli.trial import trial
 from hdt_fm.cli.workflow import asked_covariates, open_cohorts, prepare_machine, train_over
 from hdt_fm.schema.result import RunRecord
@@ -28,9 +28,7 @@ def run(run: Run) -> RunRecord:
         outputs["checkpoint"] = outcome.checkpoint
     return run.finish(
         outputs=outputs,
-        following=(f"hdt-fm evaluate {config.chosen}", f"hdt-fm embed {config.chosen}")
-        if outcome.finished
-        else (f"hdt-fm pretrain {config.chosen}",),
+        following=_following(config) if outcome.finished else (f"hdt-fm pretrain {config.chosen}",),
         summary={
             "steps": outcome.steps,
             **({"cohorts": _in_words(cohorts)} if len(cohorts.folders) > 1 else {}),
@@ -79,6 +77,13 @@ def plan(config: Config) -> dict[str, Any]:
         "peak memory GB": peak_memory_gb(),
         "passes over the data": round(training.steps * training.batch_size / max(tried.windows, 1), 1),
     }
+
+
+def _following(config: Config) -> tuple[str, ...]:
+    # A signal that is forecast itself has no label that `evaluate` could ask about, and `finetune` embeds it.
+    if config.section("series", SeriesSettings).modality:
+        return (f"hdt-fm finetune {config.chosen}",)
+    return (f"hdt-fm evaluate {config.chosen}", f"hdt-fm embed {config.chosen}")
 
 
 def _of_people(config: Config) -> tuple[str, ...]:

@@ -142,6 +142,15 @@ class FinetuneSettings(Plain):
     weight_decay: float = Field(ge=0)
 
 
+class SeriesSettings(Plain):
+    modality: str | None
+    context_s: float = Field(gt=0)
+    horizons_s: tuple[float, ...] = Field(min_length=1)
+    every_s: float = Field(gt=0)
+    windows: int = Field(ge=0)
+    apart_s: float = Field(gt=0)
+
+
 class ExplainSettings(Plain):
     checkpoint: str
     head: str

@@ -17,7 +17,7 @@ from hdt_fm.cli.compose import Config
 from hdt_fm.cli.progress import Report
 from hdt_fm.cli.settings import EmbedSettings, LoggerSettings, SplitSettings, TrainingSettings
 from hdt_fm.data.embeddings import compute_embeddings
-from hdt_fm.data.masking import drop_modalities, hide_stretches
+from hdt_fm.data.masking import drop_modalities, hide_end, hide_stretches
 from hdt_fm.data.normalize import typical_windows
 from hdt_fm.data.selection import subject_split
 from hdt_fm.data.shards import ShardFolder
@@ -169,11 +169,11 @@ def typical_of(config: Config, folder: ShardFolder, train: Rows) -> Batch:
 
 def refuse_shaped(loss: nn.Module, cohorts: Cohorts) -> None:
     """Refuse a loss with a decoder over several cohorts: it is made for windows of one rate and length."""
-    if isinstance(loss, Shaped) and len(cohorts.folders) > 1:
+    if isinstance(loss, Shaped) and not getattr(loss, "any_rate", False) and len(cohorts.folders) > 1:
         raise ConfigError(
             "This loss cannot be trained over several cohorts",
             where="loss.name",
-            expected="a contrast alone, such as info_nce",
+            expected="a contrast alone, such as info_nce, or readings_ahead",
             got=f"{type(loss).__name__}, which tells patches of windows of one rate and length",
             fix="loss=info_nce, or pretrain on one cohort (cohorts=null shards=FOLDER)",
         )
@@ -188,6 +188,7 @@ def new_loss(config: Config, model: Model | None = None, typical: Callable[[], B
     """
     part = config.part("loss")
     loss = registry.build("losses", part.name, part.args)
+    refuse_read_end(config, loss)
     if model is not None and isinstance(loss, Shaped):
         loss.shape(model.config.modalities, model.encoder.width, int(config.value("seed")))  # type: ignore[arg-type]
     if typical is not None and isinstance(loss, Scaled):
@@ -195,15 +196,35 @@ def new_loss(config: Config, model: Model | None = None, typical: Callable[[], B
     return loss
 
 
+def unread_s(config: Config) -> float:
+    """Seconds at the end of each window that the config's encoder does not read."""
+    return float(config.part("encoder").args.get("ahead_s", 0.0))
+
+
+def refuse_read_end(config: Config, loss: nn.Module) -> None:
+    """Refuse a loss that asks for the end of windows beside an encoder that reads it."""
+    asked_s, unread = float(getattr(loss, "ahead_s", 0.0)), unread_s(config)
+    if asked_s > unread:
+        raise ConfigError(
+            "The encoder reads what the loss asks it to foretell",
+            where="encoder.ahead_s",
+            expected=f"{asked_s:g} or more, as far as {type(loss).__name__} looks ahead",
+            got=f"{unread:g}",
+            fix=f"encoder=recurrent encoder.ahead_s={asked_s:g}",
+        )
+
+
 def changes(config: Config) -> tuple[Change, Change]:
     """Augmentation, and the hiding of stretches and modalities, each a function of (batch, step) alone, so that a
     resume repeats them."""
     training, seed = config.section("training", TrainingSettings), int(config.value("seed"))
     augment = Augment(seed, **training.augment.model_dump())
+    end_s = unread_s(config)
 
     def hide(batch: Batch, step: int) -> Batch:
         # Stretches have draws of their own: switching them on leaves the modalities that are dropped as they were.
         batch = hide_stretches(batch, **training.hide.model_dump(), generator=_generator(seed, step, STRETCHES))
+        batch = hide_end(batch, end_s=end_s)
         return drop_modalities(batch, probability=training.modality_dropout, generator=_generator(seed, step))
 
     return augment.apply, hide

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.errors import ConfigError
+from hdt_fm.schema.modalities import STATIC
 
 MIN_KEPT = 2
 
@@ -72,3 +73,17 @@ def _without_stretches(signal: Signal, gone: Bool[Tensor, "batch stretch"], stre
     observed = torch.where(left.any(1, keepdim=True), left, signal.observed)
     values = torch.where(observed[:, None], signal.values, torch.zeros_like(signal.values))
     return replace(signal, values=values, observed=observed)
+
+
+def hide_end(batch: Batch, *, end_s: float) -> Batch:
+    """Make the last `end_s` of each signal unobserved; `present` stays, and facts about people, which have no time."""
+    if end_s <= 0:
+        return batch
+    signals = dict(batch.signals)
+    for name, signal in batch.signals.items():
+        if name != STATIC:
+            kept = signal.values.shape[-1] - round(end_s * signal.sampling_rate_hz)
+            before = torch.arange(signal.values.shape[-1], device=signal.values.device) < kept
+            values = torch.where(before, signal.values, torch.zeros_like(signal.values))
+            signals[name] = replace(signal, values=values, observed=signal.observed & before)
+    return replace(batch, signals=signals)

@@ -7,8 +7,8 @@ import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from hdt_fm.ops.quantiles import forecast_loss, middle_of, rising
 from hdt_fm.schema.errors import ConfigError
 
 # Steps between neighbouring quantiles before anything was learned, in target scales.
@@ -47,7 +47,7 @@ class QuantileNetwork(nn.Module):
                 got=f"levels {list(levels)}, {in_features} features, {horizons} horizons, {depth} x {width}",
             )
         self.horizons, self.levels = horizons, tuple(levels)
-        self.middle = min(range(len(levels)), key=lambda place: abs(levels[place] - 0.5))
+        self.middle = middle_of(levels)
         layers: list[nn.Module] = []
         for place in range(depth):
             layers += [nn.Linear(width if place else in_features, width), nn.SiLU(), nn.Dropout(dropout)]
@@ -63,7 +63,10 @@ class QuantileNetwork(nn.Module):
         raw = rearrange(
             self.leave(self.hidden(features)), "batch (horizon out) -> batch horizon out", horizon=self.horizons
         )
-        middle = raw[..., 1 + self.middle : 2 + self.middle]
-        up = F.softplus(raw[..., 2 + self.middle :]).cumsum(-1)
-        down = F.softplus(raw[..., 1 : 1 + self.middle]).flip(-1).cumsum(-1).flip(-1)
-        return torch.cat((raw[..., :1], middle - down, middle, middle + up), dim=-1)
+        return torch.cat((raw[..., :1], rising(raw[..., 1:], self.middle)), dim=-1)
+
+    def loss(
+        self, output: Float[Tensor, "batch horizon mean_and_level"], target: Float[Tensor, "batch horizon"]
+    ) -> Float[Tensor, ""]:
+        """See `forecast_loss`; targets in the units of the output, NaN where unknown."""
+        return forecast_loss(output, target, self.levels)

@@ -243,14 +243,18 @@ class HeadInput:
     Attributes:
         context: Features of the last windows, newest last; zeros where not observed.
         observed: Which context windows exist (no window across a gap counts as seen).
-        recent: The target's own past values on the context grid; NaN where unknown. Empty for a probe.
+        recent: The target's own past values, newest last, on the context grid or a finer one; NaN where unknown.
+            Empty for a probe.
         plan: Interventions over the horizon; None when the track has no plan.
+        known: What is known of the moment without any encoder (the last readings, the person's own week), for heads
+            that read it; NaN where unknown.
     """
 
     context: Float[Tensor, "batch context feature"]
     observed: Bool[Tensor, "batch context"]
-    recent: Float[Tensor, "batch context"] | None = None
+    recent: Float[Tensor, "batch past"] | None = None
     plan: Float[Tensor, "batch horizon treatment"] | None = None
+    known: Float[Tensor, "batch feature_of_moment"] | None = None
 
 
 @runtime_checkable
@@ -261,4 +265,29 @@ class Head(Protocol):
 
     def loss(self, output: Tensor, target: Tensor, counts: Tensor) -> Tensor:
         """Mean loss where `counts` (bool, like `target`) is True; 0 with zero gradient when nowhere."""
+        ...
+
+
+@runtime_checkable
+class Ensemble(Protocol):
+    """A head of several members, each taught with other people kept apart and asked together.
+
+    `scaled` MUST be applied to what members are given; they answer in the unit that `learn_scale` found.
+    """
+
+    members: nn.ModuleList
+    spread: Tensor
+
+    def learn_scale(self, inputs: HeadInput, change: Float[Tensor, "batch horizon"]) -> None:
+        """Take the scale of inputs and of the change ahead (NaN where unknown) from training people, as buffers."""
+        ...
+
+    def scaled(self, inputs: HeadInput) -> HeadInput: ...
+
+    def learn_hidden(self, inputs: HeadInput) -> None:
+        """As `learn_scale`, of what the last layers read; called when the members are trained."""
+        ...
+
+    def member_loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Of one member's output; targets in `spread`, NaN where unknown."""
         ...

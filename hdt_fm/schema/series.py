@@ -5,7 +5,9 @@ Places MUST be `step_s` apart. Series of one person MAY be several (recordings f
 who stay on one side of every split. `start_s` is on the person's own shifted calendar: its time of day is true.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32
@@ -42,3 +44,30 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.values)
+
+
+@dataclass(frozen=True)
+class ForecastTask:
+    """What a forecast of a series is told, and what it answers; kept with the head that learned it.
+
+    Attributes:
+        modality, unit, step_s: Of the series.
+        context_s: Readings that are told as they are.
+        horizons_s: Times ahead that are answered.
+        every_s: Between origins.
+        windows, apart_s: Embedded windows before, and how far apart they end; 0 windows: none.
+    """
+
+    modality: str
+    unit: str
+    step_s: float
+    context_s: float
+    horizons_s: tuple[float, ...]
+    every_s: float
+    windows: int
+    apart_s: float
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "ForecastTask":
+        """From plain values, as a checkpoint holds them."""
+        return cls(**{**plain, "horizons_s": tuple(float(one) for one in plain["horizons_s"])})

@@ -110,6 +110,7 @@ def take(inputs: HeadInput, index: Tensor) -> HeadInput:
         observed=inputs.observed[index],
         recent=None if inputs.recent is None else inputs.recent[index],
         plan=None if inputs.plan is None else inputs.plan[index],
+        known=None if inputs.known is None else inputs.known[index],
     )
 
 

@@ -24,6 +24,7 @@ SMALL = {
         "slow_points": 16,
         "rhythms": {"sway": {"span_s": 8.0, "low_hz": 0.2, "high_hz": 2.0, "peak": 1.0}},
     },
+    "recurrent": {"width": 16, "patch_s": 2.0, "points": 4},
     "resnet": {"width": 16, "depth": 2},
 }
 ENCODERS = tuple(SMALL)
@@ -52,7 +53,7 @@ def fit_for(name, values, observed):
 
 
 def test_every_registered_encoder_is_among_the_cases():
-    assert names("encoders") == ("irregular", "patch_transformer", "resnet", "static")
+    assert names("encoders") == ("irregular", "patch_transformer", "recurrent", "resnet", "static")
     assert {name.split()[0] for name in EVERY} == set(names("encoders"))
     assert all(isinstance(small(name), Encoder) for name in EVERY)
 

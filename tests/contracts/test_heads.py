@@ -5,6 +5,7 @@ import torch
 
 from hdt_fm.schema.protocols import Embeddings, Head, HeadInput
 from hdt_fm.schema.registry import build, names
+from hdt_fm.training.heads import take
 
 HEADS = names("heads")
 ANSWERS = {
@@ -16,12 +17,16 @@ ANSWERS = {
         {"in_features": 5, "horizon": 2, "width": 16, "kind": "gru"},
         {"in_features": 5, "horizon": 2, "width": 16, "kind": "transformer"},
     ],
+    "series_forecast": [
+        {"in_features": 5, "known": 3, "horizons": 2, "levels": [0.1, 0.5, 0.9], "width": 16, "kind": kind}
+        for kind in ("gru", "lstm", "transformer")
+    ],
 }
 CASES = [(name, args) for name, variants in ANSWERS.items() for args in variants]
 
 
-def test_the_table_has_three_of_which_one_only_serves_training():
-    assert HEADS == ("forecast", "probe", "projection")
+def test_the_table_has_four_of_which_one_only_serves_training():
+    assert HEADS == ("forecast", "probe", "projection", "series_forecast")
     assert sorted({*ANSWERS, "projection"}) == list(HEADS)
 
 
@@ -30,7 +35,8 @@ def inputs_of(batch=4):
     recent[:, -2:] = torch.nan
     observed = torch.ones(batch, 7, dtype=torch.bool)
     observed[1] = False
-    return HeadInput(torch.randn(batch, 7, 5) * observed[..., None], observed, recent)
+    context, known = torch.randn(batch, 7, 5) * observed[..., None], torch.randn(batch, 3)
+    return HeadInput(context, observed, recent, known=known)
 
 
 def target_of(name, args, batch=4):
@@ -78,7 +84,7 @@ def test_rows_do_not_see_each_other(name, args):
     torch.manual_seed(0)
     head = build("heads", name, args).eval()
     inputs = inputs_of()
-    alone = head(HeadInput(inputs.context[1:2], inputs.observed[1:2], inputs.recent[1:2]))
+    alone = head(take(inputs, torch.tensor([1])))
     torch.testing.assert_close(alone[0], head(inputs)[1], atol=1e-5, rtol=1e-5)
 
 

@@ -12,9 +12,11 @@ from hdt_fm.schema.registry import build, names
 from hdt_fm.schema.shard import ModalityColumn
 
 LOSSES = names("losses")
-RECONSTRUCT = {"masked_patches"}
+RECONSTRUCT = {"masked_patches", "readings_ahead"}
 ARGS = {
     "near_in_time": {"within_s": 25.0},
+    # The windows are of 12 s, of which the encoder sees the first half.
+    "readings_ahead": {"horizons_s": [2.0, 3.0, 6.0]},
     "mix": {"terms": {"info_nce": {"weight": 1.0}, "masked_patches": {"weight": 0.5}}},
 }
 COLUMNS = tuple(
@@ -30,8 +32,16 @@ COLUMNS = tuple(
 )
 
 
-def test_the_table_has_six():
-    assert LOSSES == ("info_nce", "leave_one_out", "masked_patches", "mix", "near_in_time", "sigmoid_pairs")
+def test_the_table_has_seven():
+    assert LOSSES == (
+        "info_nce",
+        "leave_one_out",
+        "masked_patches",
+        "mix",
+        "near_in_time",
+        "readings_ahead",
+        "sigmoid_pairs",
+    )
 
 
 def loss_of(name, modalities=4, width=5):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hdt_fm.data.masking import hide_stretches
+from hdt_fm.data.masking import hide_end, hide_stretches
 from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.errors import ConfigError
 
@@ -97,3 +97,28 @@ def test_a_modality_is_never_hidden_to_the_last_sample():
 def test_bad_settings_speak(share, stretch_s):
     with pytest.raises(ConfigError, match="Stretches cannot be hidden"):
         hidden(batch(), share, stretch_s=stretch_s)
+
+
+def test_the_end_of_every_signal_is_hidden_and_nothing_else():
+    source = batch(share_observed=0.9)
+    view = hide_end(source, end_s=3.0)
+    assert torch.equal(view.present, source.present)
+    for name, rate in RATES.items():
+        before, after, end = source.signals[name], view.signals[name], int(3 * rate)
+        assert torch.equal(after.observed[:, :-end], before.observed[:, :-end])
+        assert torch.equal(after.values[..., :-end], before.values[..., :-end])
+        assert not after.observed[:, -end:].any()
+        assert (after.values[..., -end:] == 0).all()
+    assert hide_end(source, end_s=0.0) is source
+
+
+def test_facts_about_people_have_no_end():
+    source = batch()
+    facts = Signal(torch.ones(40, 1, 4), torch.ones(40, 4, dtype=torch.bool), 0.2)
+    held = replace(
+        source,
+        modalities=(*source.modalities, "static"),
+        signals={**source.signals, "static": facts},
+        present=torch.cat((source.present, torch.ones(40, 1, dtype=torch.bool)), dim=1),
+    )
+    assert hide_end(held, end_s=10.0).signals["static"] is facts

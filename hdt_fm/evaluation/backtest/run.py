@@ -5,16 +5,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hdt_fm.evaluation.backtest.conformal import online_shift, scores_of, split_shift
 from hdt_fm.evaluation.backtest.floors import LEVELS, Fit
-from hdt_fm.evaluation.backtest.moments import Moments
-from hdt_fm.evaluation.backtest.scores import EXTRA, Asked, Event, metrics_of
-from hdt_fm.evaluation.contenders import Contender, Role, directions, rows_of
-from hdt_fm.evaluation.folds import grouped_folds
+from hdt_fm.evaluation.backtest.probability_calibration import calibrated_risks
+from hdt_fm.evaluation.backtest.scores import EXTRA, RISKS, Asked, Event, metrics_of
+from hdt_fm.evaluation.contenders import Contender, Metric, Role, directions, rows_of
+from hdt_fm.evaluation.folds import Fold, grouped_folds
 from hdt_fm.evaluation.people import people_draws
+from hdt_fm.metrics.conformal import online_shift, scores_of, split_shift
 from hdt_fm.schema.errors import ConfigError, ShapeError
 from hdt_fm.schema.result import Result, Row, Scalar
 from hdt_fm.schema.series import DAY_S, Series
+from hdt_fm.signal.moments import Moments
 
 COVERAGE = 0.8
 CALIBRATION = 0.2
@@ -36,13 +37,15 @@ def backtest(
     models: Mapping[str, Model],
     *,
     headline: str,
-    folds: int = 5,
+    folds: int | Sequence[Fold] = 5,
     seeds: Sequence[int] = (0, 1, 2),
     levels: Sequence[float] = LEVELS,
     events: Sequence[Event] = (),
     unit: str = "",
     owed: Sequence[str] = OWED,
     draws: int = 1000,
+    slow: Mapping[str, Model] | None = None,
+    slow_origins: int = 400,
 ) -> Result:
     """Out-of-fold scores of each horizon.
 
@@ -50,8 +53,12 @@ def backtest(
     them. Scores are of each person, averaged over seeds, then over people; intervals are over people.
 
     Args:
+        folds: How many are made by people, anew for each seed; or the folds of origins themselves. Of those who are
+            tested in none nothing is scored.
         headline: The model whose paired differences from the others are told.
         levels: Rising, with .1 and .9 at the ends: the raw interval of 80 %.
+        slow: Models that learn from nobody but the person asked, too slow for all origins. They are asked at
+            `slow_origins`, shared out among people, and stand in tables of their own with all others at these.
 
     Raises:
         ConfigError: If the headline is no model.
@@ -63,28 +70,42 @@ def backtest(
             expected=f"a headline among the models, and levels from {(1 - COVERAGE) / 2:g} to {(1 + COVERAGE) / 2:g}",
             got=f"{headline!r}, {list(levels)}",
         )
-    shape = (len(moments), len(seeds), len(moments.horizons_s), 1 + len(levels) + EXTRA)
+    shape = (len(moments), len(seeds), len(moments.horizons_s), 1 + len(levels) + EXTRA + RISKS * len(events))
     out = {model: np.full(shape, np.nan, dtype=np.float32) for model in models}
     scale = np.full((len(moments), len(seeds), len(moments.horizons_s)), np.nan)
     for number, seed in enumerate(seeds):
-        for fold in grouped_folds(moments.group, folds, seed):
+        for fold in grouped_folds(moments.group, folds, seed) if isinstance(folds, int) else folds:
             train, calibration = _parted(moments, fold.train, seed)
             scale[fold.test, number] = _naive_error(moments, series, train)
             for model, one in models.items():
                 got = _asked(one, moments, series, train, np.concatenate([calibration, fold.test]), len(levels))
-                out[model][fold.test, number] = _with_intervals(moments, got, calibration, fold.test)
+                intervals = _with_intervals(moments, got, calibration, fold.test)
+                risks = calibrated_risks(moments, got, calibration, fold.test, tuple(levels), events)
+                out[model][fold.test, number] = np.concatenate([intervals, risks], axis=-1)
     rows: list[Row] = []
-    for column, horizon in enumerate(moments.horizons_s):
-        rows += _rows(moments, models, out, scale, column, horizon, headline, tuple(levels), events, unit, draws)
+    for column in range(len(moments.horizons_s)):
+        rows += _rows(moments, models, out, scale, column, headline, tuple(levels), events, unit, draws)
+    if slow:
+        tested = np.asarray(np.isfinite(out[headline][:, :, 0, 0]).all(axis=1))
+        at = sampled_origins(moments, slow_origins, tested)
+        nobody = np.empty(0, dtype=np.int64)
+        said = {model: _asked(one, moments, series, nobody, at, len(levels)) for model, one in slow.items()}
+        for model, got in said.items():
+            beside = np.repeat(got[:, None], len(seeds), axis=1)
+            out[model] = np.full((len(moments), *beside.shape[1:]), np.nan, dtype=np.float32)
+            out[model][at] = beside
+        both = {**models, **slow}
+        for column in range(len(moments.horizons_s)):
+            rows += _rows(moments, both, out, scale, column, headline, tuple(levels), (), unit, draws, only=at)
     protocol: dict[str, Scalar | list[float] | list[int] | dict[str, str]] = {
         "task": "backtest",
-        "people": len(np.unique(moments.group)),
+        "people": len(np.unique(moments.group[np.isfinite(out[headline][:, 0, 0, 0])])),
         "origins": len(moments),
         "every_s": moments.every_s,
         "step_s": moments.step_s,
         "context_s": moments.context.shape[1] * moments.step_s,
         "horizons_s": list(moments.horizons_s),
-        "folds": folds,
+        "folds": folds if isinstance(folds, int) else len(folds),
         "seeds": list(seeds),
         "draws": draws,
         "levels": list(levels),
@@ -136,9 +157,30 @@ def _with_intervals(moments: Moments, got: np.ndarray, calibration: np.ndarray, 
         known = np.isfinite(truth)
         spread = float(np.std(scores_of(low[known], high[known], truth[known]))) if known.any() else 1.0
         ends = asked[:, column, 1], asked[:, column, -1]
-        moving = online_shift(moments, test, column, *ends, start=shift, spread=spread, coverage=COVERAGE)
+        moving = _moving(moments, test, column, *ends, start=shift, spread=spread)
         extra[:, column] = np.stack([ends[0] - shift, ends[1] + shift, ends[0] - moving, ends[1] + moving], axis=1)
     return np.concatenate([asked, extra], axis=-1)
+
+
+def _moving(
+    moments: Moments, rows: np.ndarray, column: int, low: np.ndarray, high: np.ndarray, *, start: float, spread: float
+) -> np.ndarray:
+    """Each person's shift at each origin, in time."""
+    out = np.full(len(rows), start)
+    for subject in np.unique(moments.subject[rows]):
+        own = np.flatnonzero(moments.subject[rows] == subject)
+        own = own[np.argsort(moments.time_s[rows[own]], kind="stable")]
+        out[own] = online_shift(
+            moments.time_s[rows[own]],
+            low[own],
+            high[own],
+            moments.target[rows[own], column],
+            horizon_s=moments.horizons_s[column],
+            start=start,
+            spread=spread,
+            coverage=COVERAGE,
+        )
+    return out
 
 
 def _asked_at(
@@ -169,17 +211,47 @@ def _rows(
     out: Mapping[str, np.ndarray],
     scale: np.ndarray,
     column: int,
-    horizon: float,
     headline: str,
     levels: tuple[float, ...],
     events: Sequence[Event],
     unit: str,
     draws: int,
+    only: np.ndarray | None = None,
 ) -> list[Row]:
-    rows = np.flatnonzero(np.isfinite(moments.target[:, column]))
+    """All scores at all origins of a horizon, or the plain ones at some."""
+    tested = np.isfinite(out[headline][:, :, column, 0]).all(axis=1)
+    rows = np.flatnonzero(tested & np.isfinite(moments.target[:, column])) if only is None else only[tested[only]]
     asked = _asked_at(moments, rows, column, scale, levels, events, unit)
     counts = people_draws(int(asked.person.max()) + 1, draws=draws, seed=0)
     contenders = [
         Contender(name, one.role, out[name][rows][:, :, column].astype(np.float64)) for name, one in models.items()
     ]
-    return rows_of(f"in {horizon / 60:g} min", contenders, metrics_of(asked), counts=counts, headline=headline)
+    what = f"in {moments.horizons_s[column] / 60:g} min" + ("" if only is None else f", at {len(rows)} origins")
+    # A table of thirty columns is read by nobody: errors, intervals and events have one each.
+    parts: dict[str, list[Metric]] = {"": [], ": intervals": [], ": events": []}
+    for metric in metrics_of(asked, plain=only is not None):
+        parts[_table_of(metric.name, events)].append(metric)
+    found: list[Row] = []
+    for part, metrics in parts.items():
+        if metrics:
+            found += rows_of(f"{what}{part}", contenders, metrics, counts=counts, headline=headline)
+    return found
+
+
+def _table_of(metric: str, events: Sequence[Event]) -> str:
+    if metric.startswith(("coverage", "width")):
+        return ": intervals"
+    return ": events" if any(metric.startswith(event.name) for event in events) else ""
+
+
+def sampled_origins(moments: Moments, count: int, tested: np.ndarray) -> np.ndarray:
+    """Of those tested (a flag each) origins whose targets are all known, shared out among people as evenly as they have
+    them; always the same."""
+    known = np.flatnonzero(tested & np.isfinite(moments.target).all(axis=1))
+    mixed = np.random.default_rng(0).permutation(known)
+    # How many of the same person come before each.
+    order = np.argsort(moments.group[mixed], kind="stable")
+    _, first, size = np.unique(moments.group[mixed][order], return_index=True, return_counts=True)
+    turn = np.empty(len(mixed), dtype=np.int64)
+    turn[order] = np.arange(len(mixed)) - np.repeat(first, size)
+    return np.sort(mixed[np.argsort(turn, kind="stable")][:count])

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from hdt_fm.evaluation.backtest.moments import moments_of
 from hdt_fm.schema.errors import ConfigError, RecordingError
 from hdt_fm.schema.series import Series
+from hdt_fm.signal.moments import moments_of
 
 STEP = 300.0
 START = 1_700_006_400.0  # midnight

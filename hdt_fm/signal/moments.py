@@ -56,12 +56,16 @@ def moments_of(
     horizons_s: Sequence[float],
     every_s: float = 1800.0,
     least_known: float = 0.5,
+    scored: bool = True,
+    to_newest: bool = False,
 ) -> Moments:
     """Origins on a common clock (every half hour), where enough is known and something came.
 
     Args:
         context_s: How far back a model may look here; those that look further take it from the series up to `place`.
         least_known: Share of the context that must be known after short gaps are lines.
+        scored: Only origins after which something came; False keeps those whose future is still open.
+        to_newest: Count origins back from each series' newest reading, and not on the clock.
 
     Raises:
         ConfigError: If steps differ, a horizon is no multiple of the step, or no origin exists.
@@ -78,7 +82,10 @@ def moments_of(
             expected=f"multiples of {step_s:g} s",
             got=f"horizons {list(horizons_s)}, context {context_s:g}, every {every_s:g} s",
         )
-    parts = [_of_one(number, one, back, ahead, stride, least_known) for number, one in enumerate(series)]
+    parts = [
+        _of_one(number, one, back, ahead, places_of(one, every_s, to_newest=to_newest), least_known, scored)
+        for number, one in enumerate(series)
+    ]
     if not any(len(part["place"]) for part in parts):
         raise ConfigError(
             "No moment has enough behind it and a reading ahead",
@@ -88,13 +95,20 @@ def moments_of(
     return Moments(**joined, step_s=step_s, every_s=every_s, horizons_s=tuple(float(one) for one in horizons_s))
 
 
+def places_of(one: Series, every_s: float, *, to_newest: bool = False) -> Int[np.ndarray, " place"]:
+    """Places every so often: on the clock of the day, so that recordings of one person ask at the same times; or
+    counted back from the newest reading."""
+    stride = max(1, round(every_s / one.step_s))
+    if not to_newest:
+        return np.arange(-round(one.start_s / one.step_s) % stride, len(one), stride)
+    seen = np.flatnonzero(one.observed)
+    return np.arange(seen[-1] % stride, seen[-1] + 1, stride) if len(seen) else np.zeros(0, dtype=np.int64)
+
+
 def _of_one(
-    number: int, one: Series, back: int, ahead: np.ndarray, stride: int, least_known: float
+    number: int, one: Series, back: int, ahead: np.ndarray, places: np.ndarray, least_known: float, scored: bool
 ) -> dict[str, np.ndarray]:
-    # On the clock of the day, so that recordings of one person ask at the same times.
-    offset = round(one.start_s / one.step_s)
-    places = np.arange(back - 1, len(one))
-    places = places[(places + offset) % stride == 0]
+    places = places[places >= back - 1]
     line, newest = known_until(one)
     places = places[(places - newest[places]) * one.step_s <= MAX_AGE_S]
     context = context_at(line, newest, places, back)
@@ -103,7 +117,7 @@ def _of_one(
         inside = places + steps < len(one)
         there = places[inside] + steps
         target[inside, column] = np.where(one.observed[there], one.values[there], np.nan)
-    keep = (np.isfinite(context).mean(axis=1) >= least_known) & np.isfinite(target).any(axis=1)
+    keep = (np.isfinite(context).mean(axis=1) >= least_known) & (np.isfinite(target).any(axis=1) | (not scored))
     places, size = places[keep], int(keep.sum())
     time_s = one.start_s + places * one.step_s
     return {

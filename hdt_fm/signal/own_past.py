@@ -1,12 +1,12 @@
-"""What a model is told at an origin: the last hours, and the person's own days before, as far as they are known."""
+"""What a model is told at an origin: the last hours, the person's own days and windows before, as far as known."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 
-from hdt_fm.evaluation.backtest.moments import Moments, known_until
 from hdt_fm.schema.series import DAY_S, Series
+from hdt_fm.signal.moments import Moments, known_until
 
 HOUR_S = 3600.0
 SPANS_S = (3 * HOUR_S, 6 * HOUR_S, 12 * HOUR_S, DAY_S, 3 * DAY_S, 7 * DAY_S)
@@ -46,6 +46,37 @@ def own_past(moments: Moments, series: Sequence[Series]) -> Float[np.ndarray, "o
                 # Lines are of 45 minutes at most, so that one of a day before has ended by now.
                 columns.append(np.where(then >= 0, line[then.clip(min=0)], np.nan) - last)
         out[rows] = np.stack(columns, axis=1)
+    return out
+
+
+def windows_before(
+    moments: Moments,
+    series: Sequence[Series],
+    *,
+    windows: int,
+    apart_s: float,
+    span_s: float,
+    point_s: float = 900.0,
+) -> Float[np.ndarray, "origin window point_and_flag"]:
+    """Readings of the windows that end at each origin and `apart_s`, twice that, ... before it, newest last.
+
+    Means of `point_s` from the newest reading, 0 where nothing was read, and beside them which were; what a head is
+    told that has no encoder. A window without a reading is NaN.
+    """
+    per, points = max(1, round(point_s / moments.step_s)), round(span_s / max(point_s, moments.step_s))
+    out = np.full((len(moments), windows, 2 * points), np.nan, dtype=np.float32)
+    back = np.round(np.arange(windows - 1, -1, -1) * apart_s / moments.step_s).astype(np.int64)
+    for number in np.unique(moments.series):
+        rows, one = np.flatnonzero(moments.series == number), series[number]
+        values = np.where(one.observed, one.values, 0.0)
+        total, seen = (np.concatenate([[0.0], np.cumsum(x, dtype=np.float64)]) for x in (values, one.observed))
+        ends = moments.place[rows][:, None, None] - back[:, None] - per * np.arange(points - 1, -1, -1) + 1
+        high, low = ends.clip(0), (ends - per).clip(0)
+        count = seen[high] - seen[low]
+        change = (total[high] - total[low]) / np.maximum(count, 1) - moments.last[rows][:, None, None]
+        known = count > 0
+        both = np.concatenate([np.where(known, change, 0.0), known], axis=-1)
+        out[rows] = np.where(known.any(axis=-1, keepdims=True), both, np.nan)
     return out
 
 

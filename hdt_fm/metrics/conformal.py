@@ -1,9 +1,7 @@
-"""Intervals that hold what they promise: by people apart (split), and for each person as readings come in (online)."""
+"""Intervals that hold what they promise: by people apart (split), and for one person as readings come in (online)."""
 
 import numpy as np
 from jaxtyping import Float, Int
-
-from hdt_fm.evaluation.backtest.moments import Moments
 
 # How fast a person's interval adapts, in units of the scores' own spread (Angelopoulos et al. 2023, quantile tracking).
 RATE = 0.05
@@ -35,41 +33,35 @@ def split_shift(
 
 
 def online_shift(
-    moments: Moments,
-    rows: Int[np.ndarray, " row"],
-    column: int,
-    low: Float[np.ndarray, " row"],
-    high: Float[np.ndarray, " row"],
+    time_s: Float[np.ndarray, " origin"],
+    low: Float[np.ndarray, " origin"],
+    high: Float[np.ndarray, " origin"],
+    truth: Float[np.ndarray, " origin"],
     *,
+    horizon_s: float,
     start: float,
     spread: float,
     coverage: float,
-) -> Float[np.ndarray, " row"]:
-    """For each origin of each person in time, by how much both ends move, learned from what has come true by then.
+) -> Float[np.ndarray, " origin"]:
+    """For each origin of one person, by how much both ends move, learned from what has come true by then.
 
     An origin's truth is known a horizon later: only then does it move what follows. A miss widens by
     `RATE * coverage * spread`, a hit narrows by `RATE * (1 - coverage) * spread`: in the long run the share is right,
     whatever the person.
 
     Args:
+        time_s: Rising.
+        truth: NaN where nothing was measured: it teaches nothing.
         start: The shift that a new person begins with (`split_shift`).
         spread: Of the scores of calibration people, the unit of a step.
     """
-    out = np.full(len(rows), start)
-    step = RATE * max(spread, 1e-9)
-    for subject in np.unique(moments.subject[rows]):
-        own = np.flatnonzero(moments.subject[rows] == subject)
-        own = own[np.argsort(moments.time_s[rows[own]], kind="stable")]
-        now = moments.time_s[rows[own]]
-        truth = moments.target[rows[own], column]
-        score = scores_of(low[own], high[own], truth)
-        known_at = now + moments.horizons_s[column]
-        shift, told = start, 0
-        for place in range(len(own)):
-            while told < place and known_at[told] <= now[place]:
-                if np.isfinite(truth[told]):
-                    missed = score[told] > out[own[told]]
-                    shift += step * (coverage if missed else coverage - 1)
-                told += 1
-            out[own[place]] = shift
+    out = np.full(len(time_s), start)
+    step, score = RATE * max(spread, 1e-9), scores_of(low, high, truth)
+    shift, told = start, 0
+    for place, now in enumerate(time_s):
+        while told < place and time_s[told] + horizon_s <= now:
+            if np.isfinite(truth[told]):
+                shift += step * (coverage if score[told] > out[told] else coverage - 1)
+            told += 1
+        out[place] = shift
     return out

@@ -1,0 +1,114 @@
+"""Forecasts of a slow signal, for the verbs that teach and ask them: what a head is told is made here alone."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hdt_fm.checkpoint import Model
+from hdt_fm.cli.workflow import encoder_digest
+from hdt_fm.data.series_embeddings import (
+    SeriesEmbeddings,
+    embed_series,
+    load_series_embeddings,
+    save_series_embeddings,
+    series_digest,
+)
+from hdt_fm.schema.errors import ConfigError
+from hdt_fm.schema.modalities import own_or_of_kind
+from hdt_fm.schema.protocols import HeadInput
+from hdt_fm.schema.series import ForecastTask, Series
+from hdt_fm.signal.moments import Moments, moments_of, places_of
+from hdt_fm.signal.own_past import own_past, recent
+from hdt_fm.training.forecasts import inputs_of
+
+HEAD = "series_forecast"
+COVERAGE = 0.8
+
+
+def head_name(modality: str) -> str:
+    """Of the head in a checkpoint."""
+    return f"forecast_{modality}"
+
+
+def told(
+    model: Model, series: Sequence[Series], task: ForecastTask, *, kept: Path | None = None, now: bool = False
+) -> tuple[Moments, HeadInput]:
+    """Origins and all that a head is told at them.
+
+    Args:
+        kept: Where embeddings are kept between runs; None keeps nothing.
+        now: Of someone who is asked now: origins are counted back from the newest reading, and none needs a future.
+    """
+    moments = moments_of(
+        series,
+        context_s=task.context_s,
+        horizons_s=task.horizons_s,
+        every_s=task.every_s,
+        scored=not now,
+        to_newest=now,
+    )
+    known = np.concatenate([recent(moments), own_past(moments, series)], axis=1)
+    context = None
+    if task.windows:
+        embeddings = _embeddings(model, series, task, kept, now=now)
+        context = embeddings.before(moments.series, moments.place, windows=task.windows, apart_s=task.apart_s)
+    return moments, inputs_of(known, moments.last, context)
+
+
+def _embeddings(
+    model: Model, series: Sequence[Series], task: ForecastTask, kept: Path | None, *, now: bool
+) -> SeriesEmbeddings:
+    made_of = encoder_digest(model), series_digest(series)
+    found = load_series_embeddings(kept, made_of) if kept else None
+    if found is None:
+        found = embed_series(
+            model,
+            series,
+            task.modality,
+            model_digest=made_of[0],
+            window_s=model.config.window_s,
+            ahead_s=unread_s(model, task.modality),
+            places=[places_of(one, task.every_s, to_newest=now) for one in series],
+        )
+        if kept:
+            save_series_embeddings(found, kept)
+    return found
+
+
+def unread_s(model: Model, modality: str) -> float:
+    """Seconds at the end of a window that the model's encoder of a modality does not read.
+
+    Raises:
+        ConfigError: If it reads windows to their end: their embeddings would hold what is to be forecast.
+    """
+    args = {**model.config.encoder.args, **own_or_of_kind(model.config.per_modality, modality)}
+    found = float(args.get("ahead_s", 0.0))
+    if not found > 0:
+        raise ConfigError(
+            "The encoder reads its windows to the end",
+            where="encoder.ahead_s",
+            expected="an encoder that leaves the end of its windows to the forecast",
+            fix="pretrain with encoder=recurrent encoder.ahead_s=7200 loss=readings_ahead",
+        )
+    return found
+
+
+def plain(task: ForecastTask) -> dict[str, Any]:
+    """As a checkpoint holds it."""
+    return {**asdict(task), "horizons_s": list(task.horizons_s)}
+
+
+def usual(series: Sequence[Series], groups: Sequence[int]) -> np.ndarray:
+    """Lowest and highest of people in mean, spread and share of readings: (3, 2)."""
+    found = np.array([habits([one for one in series if one.group == group]) for group in groups])
+    return np.stack([found.min(axis=0), found.max(axis=0)], axis=1)
+
+
+def habits(series: Sequence[Series]) -> np.ndarray:
+    """One person's mean, spread and share of readings."""
+    values = np.concatenate([one.values[one.observed] for one in series]).astype(np.float64)
+    places = sum(len(one) for one in series)
+    return np.array([values.mean(), values.std(), len(values) / places])
