@@ -61,6 +61,7 @@ VERBS = {
         Verb(
             "publish", "checkpoint folder with card, checked, ready to hand out", True, "hdt-fm publish experiment=demo"
         ),
+        Verb("twin", "one person over time: alert on nights unlike their own", False, "hdt-fm twin alert nights.csv"),
         Verb("demo", "the whole path on a simulated cohort", True, "hdt-fm demo"),
     )
 }
@@ -73,7 +74,7 @@ OPTIONS = """Options (before or after the overrides):
   --multirun       pretrain, evaluate: a run for each combination of overrides with several values (loss=a,b seed=0,1),
                    one after another, each in its own folder under ROOT/sweep; launcher=slurm: pretrain, each a job
   --version        print the version
-  --to PLACE       publish: hub; fetch: a folder (`hdt-fm fetch --help` has its other options)
+  --to PLACE       publish: hub; fetch, twin: a folder (`hdt-fm fetch --help` has its other options)
 
 Overrides are Hydra's: key=value, group=name (e.g. experiment=stress_predict encoder=resnet training.steps=500).
 """

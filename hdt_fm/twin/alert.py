@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from hdt_fm.twin.night import Nights, effects_of, weekdays
+from hdt_fm.twin.night import DAY, Nights, effects_of, weekdays
 from hdt_fm.twin.settings import AlertSettings
 from hdt_fm.twin.watcher import ABSTAINED, ALERT, LEARNING, STATES, WATCH, Tonight, Watcher
 
@@ -58,6 +58,8 @@ class AlertReport:
         cusum, threshold: Evidence gathered, and what raises an alert.
         p_value: Of the night among the person's own; NaN while learning or without data.
         deviation: From the usual in personal SDs, per indicator.
+        usual, spread: What was usual in each night and the personal SD, in the indicator's unit; NaN while not known.
+        learned: Calibration nights that lay behind.
         alerts: Episodes.
         usable_from: First night that could have been an alert; None if none could.
         renewed: Nights on which the baseline began anew.
@@ -71,6 +73,9 @@ class AlertReport:
     threshold: Float[np.ndarray, " night"]
     p_value: Float[np.ndarray, " night"]
     deviation: Float[np.ndarray, "night indicator"]
+    usual: Float[np.ndarray, "night indicator"]
+    spread: Float[np.ndarray, "night indicator"]
+    learned: Int[np.ndarray, " night"]
     alerts: tuple[Alert, ...]
     usable_from: np.datetime64 | None
     renewed: tuple[np.datetime64, ...]
@@ -79,6 +84,17 @@ class AlertReport:
     def nights_of(self, state: str) -> int:
         """How many nights were so."""
         return self.state.count(state)
+
+    @property
+    def nights_missing(self) -> int:
+        """How many more nights with data until one can be judged, if all indicators are there; 0 if the last could."""
+        last = next((one for one in reversed(self.state) if one != STATES[ABSTAINED]), STATES[LEARNING])
+        if last != STATES[LEARNING]:
+            return 0
+        since = self.renewed[-1] if self.renewed else self.dates[0]
+        own = sum(one != STATES[ABSTAINED] for one in self.state[int((since - self.dates[0]) // DAY) :])
+        needed = self.settings.warm_up + self.settings.calibration_nights + 1
+        return max(1, needed - own, self.settings.calibration_nights - int(self.learned[-1]))
 
 
 def watch(
@@ -116,6 +132,9 @@ def watch(
         threshold=np.array([one.threshold[0] for one in answers]),
         p_value=np.array([one.p[0] for one in answers]),
         deviation=deviation,
+        usual=np.array([one.usual[0] for one in answers]),
+        spread=np.array([one.spread[0] for one in answers]),
+        learned=np.array([one.learned[0] for one in answers]),
         alerts=tuple(_alerts(every.dates, every.names, state, cusum, deviation)),
         usable_from=every.dates[usable[0]] if len(usable) else None,
         renewed=tuple(every.dates[at] for at, one in enumerate(answers) if one.renewed[0]),

@@ -41,8 +41,14 @@ class Baseline:
         self, values: Float[np.ndarray, "person indicator"], weekday: Int[np.ndarray, "person indicator"]
     ) -> Float[np.ndarray, "person indicator"]:
         """Away from the usual, in the indicator's unit."""
-        usual = np.take_along_axis(self.weekday, weekday[..., None], axis=2)[..., 0]
-        return values - self.level - usual
+        return values - self.level - self._of_day(weekday)
+
+    def usual(self, weekday: Int[np.ndarray, "person indicator"]) -> Float[np.ndarray, "person indicator"]:
+        """What is usual on that day, in the indicator's unit."""
+        return self.level + self._of_day(weekday)
+
+    def _of_day(self, weekday: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(self.weekday, weekday[..., None], axis=2)[..., 0]
 
 
 def fit(values: Float[np.ndarray, "person night indicator"], weekday: Int[np.ndarray, "person night"]) -> Baseline:

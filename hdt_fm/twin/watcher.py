@@ -30,6 +30,7 @@ class Tonight:
         cusum, threshold: Of the channel that stands nearest to its threshold.
         p: Smallest p-value over the channels; NaN while learning or without data.
         deviation: From the usual, in personal SDs; NaN where that is not known.
+        usual, spread: What was usual tonight and the personal SD, in the indicator's unit; NaN while that is not known.
         renewed: The baseline starts anew tonight: 0 no, 1 another device, 2 an alert that did not end.
         learned: Calibration nights so far, of the channel that has most.
         gap: What CUSUM had gathered was dropped, after a long stretch without data.
@@ -40,6 +41,8 @@ class Tonight:
     threshold: Float[np.ndarray, " person"]
     p: Float[np.ndarray, " person"]
     deviation: Float[np.ndarray, "person indicator"]
+    usual: Float[np.ndarray, "person indicator"]
+    spread: Float[np.ndarray, "person indicator"]
     renewed: Int[np.ndarray, " person"]
     learned: Int[np.ndarray, " person"]
     gap: Bool[np.ndarray, " person"]
@@ -101,13 +104,15 @@ class Watcher:
         base = fit(self._past[:, -self._nights :], self._days[:, -self._nights :])
         enough = base.count >= self._settings.warm_up
         spread = np.where(enough, base.spread, np.nan)
-        away = base.deviation(values, np.repeat(weekday[:, None], values.shape[1], axis=1))
+        days = np.repeat(weekday[:, None], values.shape[1], axis=1)
+        away = base.deviation(values, days)
         before = np.nan_to_num(base.deviation(self._last, self._last_day))
         kept = base.memory ** (self._since + 1)
         # What is left to chance; that level and spread were learned from so many nights.
         worth = np.maximum(base.count, 4.0)
         chance = spread * np.sqrt((1 - kept**2) * (1 + 1 / worth) * (worth - 1) / (worth - 3))
         self._count, self._spread = base.count, spread
+        self._usual = np.where(np.isfinite(spread), base.usual(days), np.nan)
         return away / spread, (away - kept * before) / chance
 
     def _judge(
@@ -150,7 +155,7 @@ class Watcher:
             QUIET,
         )
         self._learn(values, weekday, surprise, np.array(scores), state)
-        return Tonight(state, shown, edge, least_p, deviation, renewed, learned, gap)
+        return Tonight(state, shown, edge, least_p, deviation, self._usual, self._spread, renewed, learned, gap)
 
     def _score(self, surprise: np.ndarray, columns: np.ndarray) -> np.ndarray:
         effect, asked = self._effect[columns], surprise[:, columns]
