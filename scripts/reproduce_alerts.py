@@ -1,26 +1,30 @@
 """Alerts on simulated nights with known truth: false episodes a year, illness found by its onset, and how early.
 
 python scripts/reproduce_alerts.py [--quick] [--json FILE] [--people N] [--seeds N] [--only PART]
-    [--data FOLDER]
+    [--real] [--data FOLDER]
 
 Everybody is watched for 400 nights and falls ill once, at night 300: 6 bpm on the resting heart rate, gathering over
 the four nights before onset (1.5, 3, 4.5, 6), and in what else is measured the effects that `twin/nights/simulate.py`
 states. Found: any night of alert from four nights before onset to the onset. False: episodes (nights of alert up to
 three apart are one) that begin on nights which illness and the four weeks after it do not touch, per year of such
 nights that the rule watches. "plain" is AR(.5) noise alone, as in the floors' published numbers; "life" has weekends,
-cycles, a season, travel, late nights, missing nights and a new device. Intervals: bootstrap over people, 95 %.
+cycles, a season, travel, late nights, missing nights and a new device. "smoothed" is plain and "smoothed life" is life
+with a device that carries .61 of last night's heart rate over. Intervals: bootstrap over people, 95 %.
 
 Beside ours: the NightSignal rule as its script works and as it is meant, a self-scaled EWMA with the published floor's
 numbers, the EWMA that we found strongest, and the oracle, which knows everything but the nights of illness.
 
-Real: welltory_covid19 (FOLDER or $HDT_FM_REAL_DATA), a smoke run: few people, onsets partly impossible, no evidence.
+Real (FOLDER or $HDT_FM_REAL_DATA; --real runs nothing else): lifesnaps_daily, by halves, even and odd people; the method
+was set with the even ones in view. Who has the same nights as somebody else counts once. Nobody noted who was ill.
+Intervals: Poisson, exact. welltory_covid19 is a smoke run: few people, onsets partly impossible, no evidence.
 """
 
 import argparse
 import json
+import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,15 +36,26 @@ sys.path.insert(0, str(HERE.parent))
 from hdt_fm.metrics.bootstrap import Interval, subject_bootstrap  # noqa: E402
 from hdt_fm.schema.recording import NS_PER_S  # noqa: E402
 from hdt_fm.twin.alert import watch  # noqa: E402
+from hdt_fm.twin.cusum import NIGHTS_PER_YEAR  # noqa: E402
 from hdt_fm.twin.floors import START, night_signal, self_scaled_ewma  # noqa: E402
 from hdt_fm.twin.night import Nights, effects_of, weekdays  # noqa: E402
 from hdt_fm.twin.nights import oracle  # noqa: E402
 from hdt_fm.twin.nights.scoring import episodes, false_rate, lead_nights  # noqa: E402
-from hdt_fm.twin.nights.simulate import HEART_RATE, LIFE, PLAIN, Cohort, simulate  # noqa: E402
+from hdt_fm.twin.nights.simulate import (  # noqa: E402
+    HEART_RATE,
+    LIFE,
+    PLAIN,
+    SMOOTHED,
+    SMOOTHED_LIFE,
+    Cohort,
+    simulate,
+)
 from hdt_fm.twin.settings import AlertSettings  # noqa: E402
 from hdt_fm.twin.watcher import ABSTAINED, ALERT, LEARNING, Watcher  # noqa: E402
 
-WORLDS = {"plain": PLAIN, "life": LIFE}
+WORLDS = {"plain": PLAIN, "life": LIFE, "smoothed": SMOOTHED, "smoothed life": SMOOTHED_LIFE}
+# Of a device that smooths there is no more than this, since five indicators take long.
+FULL, SHORT = ("plain", "life"), ("smoothed", "smoothed life")
 SDS = (1.2, 2.0, 3.5)
 BUDGETS = (1.0, 2.0, 4.0)
 NIGHTS, ONSET, EARLY_ONSET = 400, 300, 90
@@ -127,7 +142,7 @@ def median(values: np.ndarray) -> float:
 
 def table(people: int, seeds: int, quick: bool) -> Iterator[dict]:
     """Worlds, SDs, signals and budgets."""
-    for name, sd in product(WORLDS, (2.0,) if quick else SDS):
+    for name, sd in product(FULL, (2.0,) if quick else SDS):
         cohorts = [cohort_of(name, sd, people, seed) for seed in range(seeds)]
         what = f"{name}, SD {sd:g} bpm"
         about: dict[str, Any] = {"world": name, "sd_bpm": sd}
@@ -147,6 +162,18 @@ def table(people: int, seeds: int, quick: bool) -> Iterator[dict]:
                 yield from scores(known, full, "oracle", signals=signals, budget=budget, **about)
             if name == "life" and budget == 2.0:
                 yield from behaviour(parts, f"{what}, {signals}, budget {budget:g}", signals=signals, **about)
+
+
+def smoothing(people: int, seeds: int, quick: bool) -> Iterator[dict]:
+    """A device that carries last night's heart rate over, at a budget of 2."""
+    for name, sd in product(SHORT, (2.0,) if quick else SDS):
+        cohorts = [cohort_of(name, sd, people, seed) for seed in range(seeds)]
+        for signals in (ALONE, MANY):
+            if signals == MANY and name == "smoothed":
+                continue
+            parts = [ours(one.only(HEART_RATE) if signals == ALONE else one, 2.0) for one in cohorts]
+            what, about = f"{name}, SD {sd:g} bpm, {signals}, budget 2", {"world": name, "sd_bpm": sd}
+            yield from scores(parts, what, OURS, signals=signals, budget=2.0, **about)
 
 
 def cohort_of(name: str, sd: float, people: int, seed: int, onset: int | None = ONSET) -> Cohort:
@@ -193,7 +220,7 @@ def over(score: Any, values: list[float]) -> Interval:
 
 def early(people: int, seeds: int) -> Iterator[dict]:
     """Illness three months in, when little is known of the person."""
-    for name, signals in product(WORLDS, (ALONE, MANY)):
+    for name, signals in [*product(FULL, (ALONE, MANY)), *product(SHORT, (ALONE,))]:
         cohorts = [cohort_of(name, 2.0, people, 500 + seed, EARLY_ONSET) for seed in range(seeds)]
         parts = [ours(one.only(HEART_RATE) if signals == ALONE else one, 2.0) for one in cohorts]
         what = f"{name}, SD 2 bpm, {signals}, budget 2, onset at night {EARLY_ONSET}"
@@ -206,13 +233,99 @@ def never_ill(people: int, seeds: int, quick: bool) -> Iterator[dict]:
     """The false rate of people whom no illness has made more careful."""
     for name, sd in product(WORLDS, (2.0,) if quick else SDS):
         cohorts = [cohort_of(name, sd, people, 700 + seed, None) for seed in range(seeds)]
-        for signals in (ALONE, MANY):
+        for signals in (ALONE, MANY) if name in FULL else (ALONE,):
             parts = [ours(one.only(HEART_RATE) if signals == ALONE else one, 2.0) for one in cohorts]
             what = f"{name}, SD {sd:g} bpm, {signals}, budget 2, never ill"
             yield next(scores(parts, what, OURS, world=name, sd_bpm=sd, signals=signals, budget=2.0))
 
 
-def real(folder: Path) -> Iterator[dict]:
+def real(folder: Path | None) -> Iterator[dict]:
+    """What there is of real nights."""
+    for name, part in (("lifesnaps_daily", lifesnaps), ("welltory_covid19", welltory)):
+        if folder is not None and (folder / name).is_dir():
+            yield from part(folder / name)
+        else:
+            print(f"{name} is not at hand: nothing on its real nights.")
+
+
+def lifesnaps(folder: Path) -> Iterator[dict]:
+    """Alerts a year of everybody once, in each half and together; an upper bound of false ones."""
+    from data_pipelines.cohorts.lifesnaps_daily import LifesnapsDaily
+
+    from hdt_fm.twin.from_visits import nights_of as from_visits
+
+    visits = LifesnapsDaily(path=str(folder), subject_key="public").visits().parts
+    everybody = [from_visits([visit()]) for visit in visits]
+    again = held_twice(everybody)
+    yield counted("lifesnaps_daily", "people whose nights somebody else has too", len(again), "people", len(visits))
+    for signals, only in ((ALONE, HEART_RATE), ("all indicators", None)):
+        told: dict[str, list[tuple[int, int]]] = {"even": [], "odd": []}
+        for person, nights in enumerate(everybody):
+            if person not in again and (only is None or only in nights.names):
+                told["odd" if person % 2 else "even"].append(judged_and_alerts(nights, only))
+        for half, found in {**told, "all": told["even"] + told["odd"]}.items():
+            judged, alerts = (sum(one[at] for one in found) for at in (0, 1))
+            what, who = f"lifesnaps_daily, {half} people, {signals}", sum(one[0] > 0 for one in found)
+            yield counted(what, "nights judged", judged, "nights", who)
+            yield counted(what, "alerts", alerts, "alerts", who)
+            yield row(what, OURS, "alerts a year, budget 2", a_year(alerts, judged), "1/year", who, signals=signals)
+
+
+def judged_and_alerts(nights: Nights, only: str | None) -> tuple[int, int]:
+    """Nights judged, and alerts; of one indicator alone if it is named."""
+    if only is not None:
+        nights = Nights(nights.dates, nights.values[:, [nights.names.index(only)]], (only,), nights.devices)
+    report = watch(nights)
+    return sum(report.nights_of(state) for state in ("quiet", "watch", "alert")), len(report.alerts)
+
+
+def held_twice(everybody: list[Nights]) -> set[int]:
+    """People whose heart rate somebody with more nights has too, on nearly all of 20 or more common dates."""
+    values = [
+        dict(zip(one.dates.tolist(), one.values[:, one.names.index(HEART_RATE)].tolist(), strict=True))
+        if HEART_RATE in one.names
+        else {}
+        for one in everybody
+    ]
+    values = [{date: value for date, value in one.items() if value == value} for one in values]
+    found = set()
+    for one, other in product(range(len(values)), repeat=2):
+        common = values[one].keys() & values[other].keys()
+        alike = sum(values[one][date] == values[other][date] for date in common)
+        larger = (len(values[other]), other) > (len(values[one]), one)
+        if one != other and larger and len(common) >= 20 and alike >= 0.95 * len(common):
+            found.add(one)
+    return found
+
+
+def a_year(alerts: int, judged: int) -> Interval:
+    """Rate with the exact Poisson interval of 95 %."""
+    years = judged / NIGHTS_PER_YEAR
+    low = passing(lambda mean: 1 - below(alerts, mean), 0.025) if alerts else 0.0
+    high = passing(lambda mean: 1 - below(alerts + 1, mean), 0.975)
+    return Interval(alerts / years, low / years, high / years)
+
+
+def below(number: int, mean: float) -> float:
+    """The chance of fewer than so many, of a Poisson number."""
+    return math.fsum(math.exp(one * math.log(mean) - mean - math.lgamma(one + 1)) for one in range(number))
+
+
+def passing(rising: Callable[[float], float], level: float) -> float:
+    """Where a rising function of a mean passes a level."""
+    low, high = 1e-9, 10_000.0
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < level else (low, middle)
+    return high
+
+
+def counted(what: str, metric: str, number: int, unit: str, n: int) -> dict:
+    """A count without an interval."""
+    return row(what, OURS, metric, Interval(float(number), float("nan"), float("nan")), unit, n)
+
+
+def welltory(folder: Path) -> Iterator[dict]:
     """A smoke run; what it counts proves nothing."""
     from data_pipelines.cohorts.welltory_covid19 import WelltoryCovid19
 
@@ -230,20 +343,16 @@ def real(folder: Path) -> Iterator[dict]:
         if onset is not None and report.usable_from is not None:
             day = (onset.start_ns[:1] // (86_400 * NS_PER_S)).astype("datetime64[D]")[0]
             near += any(-7 <= (alert.begin - day).astype(int) <= 0 for alert in report.alerts)
-    what, none = "welltory_covid19, smoke run, no evidence", float("nan")
-    for metric, value, unit in (
+    what = "welltory_covid19, smoke run, no evidence"
+    for metric, number, unit in (
         ("people with a resting heart rate", able, "people"),
         ("of them with a usable baseline", usable, "people"),
         ("nights judged", nights, "nights"),
         ("alerts", alerts, "alerts"),
         ("people with an alert in the week up to their onset", near, "people"),
     ):
-        yield row(what, OURS, metric, Interval(float(value), none, none), unit, able)
-
-
-def not_at_hand() -> Iterator[dict]:
-    print("welltory_covid19 is not at hand: no smoke run on real files.")
-    return iter(())
+        yield counted(what, metric, number, unit, able)
+    yield row(what, OURS, "alerts a year, budget 2", a_year(alerts, nights), "1/year", usable)
 
 
 def nights_of(visit: Any) -> Nights | None:
@@ -273,7 +382,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--people", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", choices=("table", "early", "never_ill", "real"))
+    parser.add_argument("--only", choices=("table", "smoothing", "early", "never_ill", "real"))
+    parser.add_argument("--real", action="store_const", dest="only", const="real", help="the same as --only real")
     parser.add_argument("--data", type=Path, default=os.environ.get("HDT_FM_REAL_DATA"))
     asked = parser.parse_args()
     people, seeds = (40, 1) if asked.quick else (asked.people, asked.seeds)
@@ -289,12 +399,13 @@ def main() -> None:
                 flush=True,
             )
 
-    folder = Path(asked.data) / "welltory_covid19" if asked.data else None
+    folder = Path(asked.data) if asked.data else None
     runs = {
         "table": lambda: table(people, seeds, asked.quick),
+        "smoothing": lambda: smoothing(people, seeds, asked.quick),
         "early": lambda: early(people, seeds),
         "never_ill": lambda: never_ill(people, seeds, asked.quick),
-        "real": lambda: real(folder) if folder is not None and folder.is_dir() else not_at_hand(),
+        "real": lambda: real(folder),
     }
     for name, run in runs.items():
         if asked.only in (None, name):

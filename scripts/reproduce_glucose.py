@@ -1,7 +1,7 @@
 """Glucose in 30, 60 and 120 minutes by people never seen: every model at the same origins, floors beside.
 
 python scripts/reproduce_glucose.py [--quick] [--json FILE] [--sets azt1d,shanghai_diabetes,t1d_uom] [--seeds N]
-                                    [--parts] [--arima]
+                                    [--kind table|parts|personal] [--arima]
 
 Recordings are those of HDT_FM_REAL_DATA. Each cohort is sharded (runs/NAME/shard). An encoder is pretrained on the
 other two cohorts alone, once for each set (runs/glucose_without_NAME/pretrain), so it has seen nobody who is asked and
@@ -9,7 +9,8 @@ nobody who teaches a head. Series are read back from the windows, embedded once 
 people of 5 folds, N times: a seed is another split and other weights of heads. Scores are means over people, intervals
 over people; what was measured is scored, never what was filled in.
 
---parts is another table: what each part is worth (the encoder, its training, what reads embeddings, the own week).
+`--kind parts` is another table: what each part is worth (the encoder, its training, what reads embeddings, the own
+week, facts about people). `--kind personal` scores what comes after each person's first week.
 """
 
 import argparse
@@ -28,7 +29,9 @@ sys.path.insert(0, str(HERE.parent))
 from hdt_fm.checkpoint import build_model, load, model_digest  # noqa: E402
 from hdt_fm.checkpoint.model import Model as Encoder  # noqa: E402
 from hdt_fm.cli.compose import compose_config  # noqa: E402
+from hdt_fm.cli.progress import reporter  # noqa: E402
 from hdt_fm.cli.run import call  # noqa: E402
+from hdt_fm.data.covariates import StaticTable, learn_covariates  # noqa: E402
 from hdt_fm.data.series import series_of  # noqa: E402
 from hdt_fm.data.series_embeddings import (  # noqa: E402
     embed_series,
@@ -57,6 +60,7 @@ FROZEN = "frozen encoder of other cohorts, GRU head"
 OURS = f"{FROZEN}, last layer following the person"
 # Of windows before: as many as there are days in a week, a day apart, newest at the origin.
 WINDOWS, APART_S = 7, float(DAY_S)
+WEEK_S = 7.0 * DAY_S
 # ATTD consensus (Danne et al. 2017), mg/dL.
 EVENTS = (Event("below 70 mg/dL", 70.0, below=True), Event("above 180 mg/dL", 180.0, below=False))
 Context = np.ndarray | None
@@ -70,6 +74,7 @@ class Asked:
     moments: Moments
     readings: np.ndarray
     own_week: np.ndarray
+    facts: np.ndarray
     embed: Callable[[Encoder], np.ndarray]
     encoder: Encoder
 
@@ -110,6 +115,9 @@ def parts(asked: Asked, *, quick: bool) -> dict[str, Model]:
         "the same, no own week": Model(head(asked.readings, embeddings, quick=quick), "ours"),
         "the same, newest window alone": Model(head(both, embeddings[:, -1:], quick=quick), "ours"),
     }
+    if asked.facts.shape[1]:
+        beside = np.concatenate([both, asked.facts], axis=1)
+        found["the same, facts about people beside"] = Model(head(beside, embeddings, quick=quick), "ours")
     for kind, word in (("lstm", "LSTM"), ("transformer", "Transformer")):
         found[f"the same, {word} head"] = Model(head(both, embeddings, kind=kind, quick=quick), "ours")
     return found
@@ -146,22 +154,50 @@ class Head:
         return ask(net, take(inputs, torch.from_numpy(asked)))
 
 
+def personal(asked: Asked, *, quick: bool) -> dict[str, Model]:
+    """What a person's first week is worth, asked about after it, and what all that came since."""
+    both, embeddings = np.concatenate([asked.readings, asked.own_week], axis=1), asked.embed(asked.encoder)
+    readings, ours = head(asked.readings, None, quick=quick), head(both, embeddings, quick=quick)
+    week = {"from_s": WEEK_S, "until_s": WEEK_S - 1}
+    return {
+        "last value": Model(floors.last_value(), "baseline"),
+        "ridge": Model(floors.ridge(), "baseline"),
+        "head without encoder: readings of three hours": Model(readings, "baseline"),
+        FROZEN: Model(ours, "ours"),
+        f"{FROZEN}, last layer of the person's first week": Model(
+            following(asked, both, embeddings, ours.trained, **week), "ours"
+        ),
+        OURS: Model(following(asked, both, embeddings, ours.trained, from_s=WEEK_S), "ours"),
+    }
+
+
+def after_first_week(moments: Moments) -> np.ndarray:
+    """Origins a week and more after the person's first."""
+    first = {one: moments.time_s[moments.group == one].min() for one in np.unique(moments.group)}
+    return moments.time_s - np.array([first[one] for one in moments.group]) >= WEEK_S
+
+
 def head(known: np.ndarray, context: Context, *, kind: Any = "gru", quick: bool = False) -> Head:
     """To be fitted anew in each fold."""
     return Head(known, context, kind, 2 if quick else 12)
 
 
-def following(asked: Asked, known: np.ndarray, context: Context, trained: Mapping[str, Any]) -> floors.Fit:
+def following(
+    asked: Asked, known: np.ndarray, context: Context, trained: Mapping[str, Any], **when: float
+) -> floors.Fit:
     """The head that was trained just before, its last layer corrected each day by what came true of the very person.
 
     Truths are read from the person's own past alone: those that had come when the day of an origin began.
+
+    Args:
+        when: `from_s` and `until_s` of `hdt_fm.twin.own_layer.followed`.
     """
 
     def fit(moments: Moments, series: Sequence[Series], train: floors.Rows, rows: floors.Rows) -> np.ndarray:
         assert np.array_equal(trained["train"], train), "the head of this fold was not trained just before"
         inputs = take(inputs_of(known, moments.last, context), torch.from_numpy(rows))
         said, hidden = ask(trained["net"], inputs), ask_hidden(trained["net"], inputs)
-        return followed_by_person(asked, moments, rows, said, hidden)
+        return followed_by_person(asked, moments, rows, said, hidden, **when)
 
     return fit
 
@@ -192,7 +228,7 @@ def following_trees(asked: Asked, known: np.ndarray, kept: Kept) -> floors.Fit:
 
 
 def followed_by_person(
-    asked: Asked, moments: Moments, rows: floors.Rows, said: np.ndarray, features: np.ndarray
+    asked: Asked, moments: Moments, rows: floors.Rows, said: np.ndarray, features: np.ndarray, **when: float
 ) -> np.ndarray:
     """Answers with each person's own corrections added."""
     truth = asked.moments.target[rows]
@@ -200,14 +236,16 @@ def followed_by_person(
         own = np.flatnonzero(moments.subject[rows] == subject)
         own = own[np.argsort(moments.time_s[rows[own]], kind="stable")]
         missed = truth[own] - said[own, :, 0]
-        said[own] += followed(moments.time_s[rows[own]], features[own], missed, moments.horizons_s)[..., None]
+        moved = followed(moments.time_s[rows[own]], features[own], missed, moments.horizons_s, **when)
+        said[own] += moved[..., None]
     return said
 
 
 def asked_of(name: str, *, quick: bool) -> Asked:
     """Series, origins and the encoder of one set."""
     folders = {one: sharded(one, quick=quick) for one in SETS}
-    series = series_of(ShardFolder.open(folders[name]), "glucose")
+    folder = ShardFolder.open(folders[name])
+    series = series_of(folder, "glucose")
     moments = moments_of(series, context_s=CONTEXT_S, horizons_s=HORIZONS_S)
     encoder = pretrained(name, {one: path for one, path in folders.items() if one != name}, quick=quick)
 
@@ -230,7 +268,10 @@ def asked_of(name: str, *, quick: bool) -> Asked:
             save_series_embeddings(found, kept)
         return found.before(moments.series, moments.place, windows=WINDOWS, apart_s=APART_S)
 
-    return Asked(series, moments, recent(moments), own_past(moments, series), embed, encoder)
+    people = folder.manifest.subjects
+    columns = learn_covariates(sorted({name for one in people for name in one.covariates}), people)
+    facts = StaticTable.of(columns, people).features(columns, moments.subject)
+    return Asked(series, moments, recent(moments), own_past(moments, series), facts, embed, encoder)
 
 
 def sharded(name: str, *, quick: bool) -> Path:
@@ -263,18 +304,24 @@ def pretrained(name: str, others: Mapping[str, Path], *, quick: bool) -> Encoder
 def run(name: str, options: argparse.Namespace) -> Result:
     """The table of one cohort."""
     asked = asked_of(name, quick=options.quick)
-    models = (parts if options.parts else table)(asked, quick=options.quick)
+    make, words, owed = {
+        "table": (table, "", ("last value", "damped trend", "seasonal naive, a day", "ridge", "LightGBM")),
+        "parts": (parts, ", part by part", ("LightGBM",)),
+        "personal": (personal, ", after a person's first week", ("ridge",)),
+    }[options.kind]
     return backtest(
-        f"glucose of {name}{', part by part' if options.parts else ''}",
+        f"glucose of {name}{words}",
         asked.series,
         asked.moments,
-        models,
-        headline=FROZEN if options.parts else OURS,
+        make(asked, quick=options.quick),
+        headline=FROZEN if options.kind == "parts" else OURS,
         folds=3 if options.quick else 5,
         seeds=range(options.seeds),
         events=EVENTS,
         unit="mg/dL",
-        owed=("LightGBM",) if options.parts else ("last value", "damped trend", "seasonal naive, a day", "ridge"),
+        owed=owed,
+        counted=after_first_week(asked.moments) if options.kind == "personal" else None,
+        progress=reporter(name),
         slow={"AutoARIMA": Model(floors.auto_arima(), "baseline")} if options.arima else None,
     )
 
@@ -286,7 +333,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as a flat list")
     parser.add_argument("--sets", default=",".join(SETS), help="cohorts, by commas")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--parts", action="store_true", help="what each part is worth, in place of the table")
+    parser.add_argument("--kind", choices=("table", "parts", "personal"), default="table")
     parser.add_argument("--arima", action="store_true", help="AutoARIMA beside, at 400 origins (extra arima)")
     options = parser.parse_args()
     torch.set_num_threads(1)

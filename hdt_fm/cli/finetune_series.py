@@ -81,6 +81,7 @@ def run(run: Run) -> RunRecord:
         events=EVENTS.get(task.modality, ()),
         unit=task.unit,
         owed=("last value", "ridge"),
+        progress=run.progress("finetune"),
     )
     head = made["head"]
     _calibrate(head, moments, inputs, np.setdiff1d(fold.train, made["train"]))

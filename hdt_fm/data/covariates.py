@@ -98,6 +98,16 @@ class StaticTable:
         there = np.array([[value is not None for value in row] for row in read], dtype=np.bool_).reshape(shape)
         return cls(values, there)
 
+    def features(self, columns: Sequence[Covariate], rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, "row feature"]:
+        """Numbers in their scale, and a flag for each level; NaN where not known. For heads that read no `static`."""
+        found = [np.zeros((len(rows), 0))]
+        for place, column in enumerate(columns):
+            values, there = self.values[rows, place].astype(np.float64), self.known[rows, place]
+            scaled = (values - column.center) / column.scale
+            each = scaled[:, None] if column.is_number else values[:, None] == np.arange(len(column.levels))
+            found.append(np.where(there[:, None], each, np.nan))
+        return np.concatenate(found, axis=1)
+
     def signal(self, rows: Int[np.ndarray, " window"], column: ModalityColumn) -> Signal:
         """`static` of some windows, by the person of each."""
         values, there = torch.from_numpy(self.values[rows]), torch.from_numpy(self.known[rows])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hdt_fm.data.covariates import learn_covariates, refuse_unlearned
+from hdt_fm.data.covariates import StaticTable, learn_covariates, refuse_unlearned
 from hdt_fm.data.masking import hide_stretches
 from hdt_fm.data.normalize import input_statistics
 from hdt_fm.data.shards import ShardFolder
@@ -136,3 +136,13 @@ def test_a_share_of_the_columns_is_hidden_like_stretches_of_a_signal(folder):
     assert left[both].any(0).all(), "now the one, now the other"
     assert (left.any(1) == batch.column("static")).all()
     assert (hidden.signals["static"].values[:, 0][~left] == 0).all()
+
+
+def test_features_for_heads_are_numbers_in_their_scale_and_a_flag_a_level():
+    columns = (Covariate(name="age_band", center=40.0, scale=10.0), Covariate(name="sex", levels=("F", "M")))
+    everyone = people({"age_band": "50-59", "sex": "M"}, {"sex": "F"})
+    found = StaticTable.of(columns, everyone).features(columns, np.array([1, 0, 0]))
+    assert found[1].tolist() == pytest.approx([1.45, 0.0, 1.0])
+    assert np.isnan(found[0, 0])
+    assert found[0, 1:].tolist() == [1.0, 0.0]
+    assert StaticTable.of((), everyone).features((), np.array([0])).shape == (1, 0)

@@ -5,7 +5,7 @@ import pytest
 
 from hdt_fm.schema.errors import ConfigError, RecordingError
 from hdt_fm.schema.series import Series
-from hdt_fm.signal.moments import moments_of
+from hdt_fm.signal.moments import moments_of, places_of
 
 STEP = 300.0
 START = 1_700_006_400.0  # midnight
@@ -98,3 +98,25 @@ def test_series_that_do_not_fit_are_refused():
         moments_of([series(ramp(10))], context_s=3600.0, horizons_s=[1800.0])
     with pytest.raises(RecordingError, match="no number"):
         series([1.0, np.nan])
+
+
+def test_those_who_are_asked_now_need_no_future_and_start_at_their_newest_reading():
+    seen = np.ones(200, bool)
+    seen[193:] = False
+    one = series(ramp(), seen)
+    scored = moments_of([one], context_s=3600.0, horizons_s=[1800.0])
+    now = moments_of([one], context_s=3600.0, horizons_s=[1800.0], scored=False, to_newest=True)
+    assert now.place[-1] == 192
+    assert (np.diff(now.place) == 6).all()
+    assert np.isnan(now.target[-1]).all()
+    assert scored.place[-1] <= 186
+    assert now.last[-1] == 292
+
+
+def test_places_lie_on_the_clock_or_count_back_from_the_newest_reading():
+    late = series(ramp(50), start=START + 700)
+    places = places_of(late, 1800.0)
+    assert np.abs((late.start_s + places * STEP) % 1800).max() <= STEP
+    assert places_of(late, 1800.0, to_newest=True)[-1] == 49
+    nothing = series(ramp(5), np.zeros(5, bool))
+    assert len(places_of(nothing, 1800.0, to_newest=True)) == 0

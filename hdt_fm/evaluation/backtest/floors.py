@@ -1,21 +1,23 @@
 """Forecasts that every head must beat. Each is fitted on training people and asked at test origins.
 
 A model gives, for each asked origin and horizon, a point and the quantiles `levels` side by side, (asked, horizon, 1 +
-level). Only `lightgbm_quantiles` and `auto_arima` need more than the core (extra `floors`).
+level). Only `lightgbm_quantiles` (extra `floors`) and `auto_arima` (extra `arima`) need more than the core.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
+from scipy.special import ndtri
 from sklearn.linear_model import RidgeCV
 
-from hdt_fm.evaluation.backtest.features import own_past, recent
-from hdt_fm.evaluation.backtest.moments import Moments
 from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.series import DAY_S, Series
+from hdt_fm.signal.moments import Moments, context_at, known_until
+from hdt_fm.signal.own_past import own_past, recent
 
 # Numbers of origins: of training people, or of those asked; two kinds of rows, so no shape ties them.
 Rows = NDArray[np.int64]
@@ -26,6 +28,10 @@ Points = Callable[[Moments, Sequence[Series], Rows], Float[np.ndarray, "origin h
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 SLOPE_S = 1800.0
 DAMPINGS = (0.0, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
+ARIMA_HISTORY_S = 12 * 3600.0
+# Values under which a model of the person's own is a guess.
+ARIMA_LEAST = 12
+ARIMA_LEVEL = 80
 
 
 def last_value(levels: Sequence[float] = LEVELS) -> Fit:
@@ -104,7 +110,7 @@ def lightgbm_quantiles(
     """Boosted trees on the same features: one of squared error for the point, and one for each level; one thread.
 
     Args:
-        own_week: The person's own days before stand beside the last hours (`features.own_past`).
+        own_week: The person's own days before stand beside the last hours (`own_past`).
 
     Raises:
         ConfigError: If LightGBM is not installed.
@@ -141,6 +147,71 @@ def lightgbm_quantiles(
         return out
 
     return fit
+
+
+def auto_arima(levels: Sequence[float] = LEVELS, *, history_s: float = ARIMA_HISTORY_S) -> Fit:
+    """The ARIMA model that fits the person's own last hours best (AICc, stepwise), anew at each origin.
+
+    It learns from nobody else, and takes a tenth of a second and more an origin: `backtest(slow=...)` asks it at some.
+    What it reads ends at the origin and begins after the last long gap; a line across a short gap is read like
+    readings. Where too little is known, all is equal, or no model is found, the last value stands, with the spread of
+    a walk whose steps are those that were read. Quantiles are normal, as the model has them.
+
+    Raises:
+        ConfigError: If statsforecast is not installed.
+    """
+    kind = auto_arima_kind()
+    away = ndtri(np.asarray(levels, dtype=np.float64))
+
+    def fit(moments: Moments, series: Sequence[Series], train: Rows, asked: Rows) -> Forecasts:
+        steps = np.round(np.array(moments.horizons_s) / moments.step_s).astype(int)
+        back = round(history_s / moments.step_s)
+        out = np.empty((len(asked), len(steps), 1 + len(levels)))
+        for number in np.unique(moments.series[asked]):
+            rows = np.flatnonzero(moments.series[asked] == number)
+            past = context_at(*known_until(series[number]), moments.place[asked[rows]], back)
+            for row, own in zip(rows, past, strict=True):
+                mean, deviation = _arima_ahead(kind, own, steps)
+                out[row] = np.column_stack([mean, mean[:, None] + deviation[:, None] * away])
+        return out
+
+    return fit
+
+
+def auto_arima_kind() -> Any:
+    """statsforecast's AutoARIMA.
+
+    Raises:
+        ConfigError: If statsforecast is not installed.
+    """
+    try:
+        from statsforecast.models import AutoARIMA
+    except ImportError:
+        raise ConfigError(
+            "statsforecast is not installed", expected="the extra arima", fix="pip install 'hdt-fm[arima]'"
+        ) from None
+    return AutoARIMA
+
+
+def _arima_ahead(
+    kind: Any, past: Float[np.ndarray, " time"], steps: np.ndarray
+) -> tuple[Float[np.ndarray, " horizon"], Float[np.ndarray, " horizon"]]:
+    """Mean and standard deviation some steps ahead of the last value."""
+    unknown = np.flatnonzero(np.isnan(past))
+    own = past[unknown[-1] + 1 :] if len(unknown) else past
+    walk = float(np.sqrt(np.mean(np.diff(own) ** 2))) if len(own) > 1 else 0.0
+    still = np.full(len(steps), own[-1]), walk * np.sqrt(steps)
+    if len(own) < ARIMA_LEAST or walk == 0:
+        return still
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # each of hundreds of fits may say that a search stopped early
+        try:
+            got = kind().forecast(y=own, h=int(steps.max()), level=[ARIMA_LEVEL])
+        except (ValueError, ArithmeticError, IndexError, np.linalg.LinAlgError):
+            return still
+    mean, high = (np.asarray(got[name], dtype=np.float64)[steps - 1] for name in ("mean", f"hi-{ARIMA_LEVEL}"))
+    deviation = (high - mean) / ndtri(0.5 + ARIMA_LEVEL / 200)
+    return (mean, deviation) if np.isfinite(mean).all() and np.isfinite(deviation).all() else still
 
 
 def _spread(points: Points, levels: Sequence[float]) -> Fit:

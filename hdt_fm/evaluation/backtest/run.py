@@ -1,9 +1,10 @@
 """The backtest: every model at the same origins, people held out, several seeds, one table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hdt_fm.evaluation.backtest.floors import LEVELS, Fit
 from hdt_fm.evaluation.backtest.probability_calibration import calibrated_risks
@@ -44,6 +45,8 @@ def backtest(
     unit: str = "",
     owed: Sequence[str] = OWED,
     draws: int = 1000,
+    counted: NDArray[np.bool_] | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
     slow: Mapping[str, Model] | None = None,
     slow_origins: int = 400,
 ) -> Result:
@@ -57,6 +60,8 @@ def backtest(
             tested in none nothing is scored.
         headline: The model whose paired differences from the others are told.
         levels: Rising, with .1 and .9 at the ends: the raw interval of 80 %.
+        progress: Called as (done, total, what) after each fold.
+        counted: Origins that are scored; None takes all. It moves nothing else.
         slow: Models that learn from nobody but the person asked, too slow for all origins. They are asked at
             `slow_origins`, shared out among people, and stand in tables of their own with all others at these.
 
@@ -74,7 +79,8 @@ def backtest(
     out = {model: np.full(shape, np.nan, dtype=np.float32) for model in models}
     scale = np.full((len(moments), len(seeds), len(moments.horizons_s)), np.nan)
     for number, seed in enumerate(seeds):
-        for fold in grouped_folds(moments.group, folds, seed) if isinstance(folds, int) else folds:
+        every = grouped_folds(moments.group, folds, seed) if isinstance(folds, int) else folds
+        for place, fold in enumerate(every):
             train, calibration = _parted(moments, fold.train, seed)
             scale[fold.test, number] = _naive_error(moments, series, train)
             for model, one in models.items():
@@ -82,6 +88,11 @@ def backtest(
                 intervals = _with_intervals(moments, got, calibration, fold.test)
                 risks = calibrated_risks(moments, got, calibration, fold.test, tuple(levels), events)
                 out[model][fold.test, number] = np.concatenate([intervals, risks], axis=-1)
+            if progress:
+                progress(number * len(every) + place + 1, len(seeds) * len(every), "folds")
+    if counted is not None:
+        for answers in out.values():
+            answers[~counted] = np.nan
     rows: list[Row] = []
     for column in range(len(moments.horizons_s)):
         rows += _rows(moments, models, out, scale, column, headline, tuple(levels), events, unit, draws)

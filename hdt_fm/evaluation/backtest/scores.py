@@ -1,6 +1,6 @@
 """Scores of forecasts over people, by the names of GluonTS and fev. Units are the series'."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,12 +9,18 @@ from jaxtyping import Bool, Float, Int
 
 from hdt_fm.evaluation import people
 from hdt_fm.evaluation.contenders import Metric
+from hdt_fm.metrics.classification import ece
+from hdt_fm.metrics.error_grid import ZONES, clarke_zones
 from hdt_fm.metrics.quantiles import pinball_each
 from hdt_fm.schema.series import DAY_S
 
 # Of a scored forecast, beside the point and the levels: 80 % intervals after conformal steps.
 SPLIT_LOW, SPLIT_HIGH, ONLINE_LOW, ONLINE_HIGH = range(4)
 EXTRA = 4
+# Then for each event its risk after the split by people, and after the online step.
+RISKS = 2
+# A person has hundreds of origins, most of small risk: fifteen bins, as for classes, would be mostly empty.
+RISK_BINS = 10
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,12 @@ class Asked:
     events: tuple[Event, ...]
 
 
-def metrics_of(asked: Asked) -> list[Metric]:
-    """Scores of arrays (origin, seed, point + levels + extra)."""
+def metrics_of(asked: Asked, *, plain: bool = False) -> list[Metric]:
+    """Scores of arrays (origin, seed, point + levels + extra + calibrated risks of each event).
+
+    Args:
+        plain: Only those that need a point and levels, and few origins of a person.
+    """
     mean, unit = people.mean_of_people, asked.unit
 
     def error(forecast: np.ndarray) -> np.ndarray:
@@ -73,11 +83,72 @@ def metrics_of(asked: Asked) -> list[Metric]:
         Metric("WQL", wql, "lower"),
         Metric("CRPS", lambda f: mean(_own(asked, each_pinball(f)).mean(axis=1)), "lower", unit),
     ]
-    for name, low, high in _intervals(len(asked.levels)):
-        found += _interval_metrics(asked, name, low, high)
-    for event in asked.events:
+    if unit == "mg/dL":
+        found += [
+            Metric("Clarke zone A", lambda f: mean(_in_zones(asked, f, "A")), "higher"),
+            Metric("Clarke zones A and B", lambda f: mean(_in_zones(asked, f, "AB")), "higher"),
+        ]
+    raw, *moved = (_interval_metrics(asked, *one) for one in _intervals(len(asked.levels)))
+    if plain:
+        return found + [metric for metric in raw if "worst" not in metric.name]
+    found += raw + [metric for one in moved for metric in one]
+    for place, event in enumerate(asked.events):
         found.append(Metric(f"{event.name}: recall at 1 false alarm a day", partial(_recall, asked, event), "higher"))
+        found += _risk_metrics(asked, event, 1 + len(asked.levels) + EXTRA + RISKS * place)
     return found
+
+
+def _in_zones(asked: Asked, forecast: np.ndarray, zones: str) -> Float[np.ndarray, " person"]:
+    wanted = [ZONES.index(zone) for zone in zones]
+    found = [np.isin(clarke_zones(point, asked.truth), wanted) for point in forecast[..., 0].T]
+    return _own(asked, np.stack(found, axis=1).astype(np.float64)).mean(axis=1)
+
+
+def _risk_metrics(asked: Asked, event: Event, first: int) -> list[Metric]:
+    """Brier score and expected calibration error (ten bins) of each person, among origins where the event is not yet.
+
+    Of the risk by the quantiles, of the one that calibration people moved (column `first`), and of the one that the
+    person's own truths moved further (the next).
+    """
+
+    def raw(forecast: np.ndarray, seed: int) -> np.ndarray:
+        return risk_of(forecast[:, seed, 1 : 1 + len(asked.levels)], asked.levels, event)
+
+    def kept(column: int) -> Callable[[np.ndarray, int], np.ndarray]:
+        return lambda forecast, seed: forecast[:, seed, column]
+
+    kinds = {"raw": raw, "calibrated": kept(first), "online": kept(first + 1)}
+    scores: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+        "Brier score": _brier,
+        "expected calibration error": partial(ece, bins=RISK_BINS),
+    }
+    return [
+        Metric(f"{event.name}: {score}, {kind}", partial(_of_risk, asked, event, risk, of), "lower")
+        for score, of in scores.items()
+        for kind, risk in kinds.items()
+    ]
+
+
+def _brier(risk: np.ndarray, happened: np.ndarray) -> float:
+    return float(((risk - happened) ** 2).mean())
+
+
+def _of_risk(
+    asked: Asked,
+    event: Event,
+    risk: Callable[[np.ndarray, int], np.ndarray],
+    of: Callable[[np.ndarray, np.ndarray], float],
+    forecast: np.ndarray,
+) -> people.Score:
+    """A score of each person's risks, NaN for a person without an origin that could have the event."""
+    open_now, happened = ~event.of(asked.now), event.of(asked.truth)
+    own = np.full((int(asked.person.max()) + 1, forecast.shape[1]), np.nan)
+    for seed in range(forecast.shape[1]):
+        said = risk(forecast, seed)
+        for person in np.unique(asked.person[open_now]):
+            rows = np.flatnonzero(open_now & (asked.person == person))
+            own[person, seed] = of(said[rows], happened[rows].astype(np.float64))
+    return people.mean_of_people(own.mean(axis=1))
 
 
 def _interval_metrics(asked: Asked, name: str, low: int, high: int) -> list[Metric]:
