@@ -42,8 +42,8 @@ from hdt_fm.data.series_embeddings import (  # noqa: E402
 from hdt_fm.data.shards import ShardFolder  # noqa: E402
 from hdt_fm.evaluation.backtest import floors  # noqa: E402
 from hdt_fm.evaluation.backtest.run import Model, backtest  # noqa: E402
-from hdt_fm.evaluation.backtest.scores import Event  # noqa: E402
 from hdt_fm.heads.series_forecast import SeriesForecast  # noqa: E402
+from hdt_fm.metrics.events import EVENTS  # noqa: E402
 from hdt_fm.report.tables import flat_rows, markdown  # noqa: E402
 from hdt_fm.schema.result import Result  # noqa: E402
 from hdt_fm.schema.series import DAY_S, Series  # noqa: E402
@@ -51,7 +51,7 @@ from hdt_fm.signal.moments import Moments, moments_of, places_of  # noqa: E402
 from hdt_fm.signal.own_past import own_past, recent, windows_before  # noqa: E402
 from hdt_fm.training.forecasts import ask, ask_hidden, fit_forecast, inputs_of  # noqa: E402
 from hdt_fm.training.heads import take  # noqa: E402
-from hdt_fm.twin.own_layer import followed  # noqa: E402
+from hdt_fm.twin.own_layer import followed_people  # noqa: E402
 
 SETS = ("azt1d", "shanghai_diabetes", "t1d_uom")
 HORIZONS_S = (1800.0, 3600.0, 7200.0)
@@ -61,8 +61,6 @@ OURS = f"{FROZEN}, last layer following the person"
 # Of windows before: as many as there are days in a week, a day apart, newest at the origin.
 WINDOWS, APART_S = 7, float(DAY_S)
 WEEK_S = 7.0 * DAY_S
-# ATTD consensus (Danne et al. 2017), mg/dL.
-EVENTS = (Event("below 70 mg/dL", 70.0, below=True), Event("above 180 mg/dL", 180.0, below=False))
 Context = np.ndarray | None
 
 
@@ -231,14 +229,9 @@ def followed_by_person(
     asked: Asked, moments: Moments, rows: floors.Rows, said: np.ndarray, features: np.ndarray, **when: float
 ) -> np.ndarray:
     """Answers with each person's own corrections added."""
-    truth = asked.moments.target[rows]
-    for subject in np.unique(moments.subject[rows]):
-        own = np.flatnonzero(moments.subject[rows] == subject)
-        own = own[np.argsort(moments.time_s[rows[own]], kind="stable")]
-        missed = truth[own] - said[own, :, 0]
-        moved = followed(moments.time_s[rows[own]], features[own], missed, moments.horizons_s, **when)
-        said[own] += moved[..., None]
-    return said
+    missed = asked.moments.target[rows] - said[:, :, 0]
+    moved = followed_people(moments.subject[rows], moments.time_s[rows], features, missed, moments.horizons_s, **when)
+    return said + moved[..., None]
 
 
 def asked_of(name: str, *, quick: bool) -> Asked:
@@ -317,7 +310,7 @@ def run(name: str, options: argparse.Namespace) -> Result:
         headline=FROZEN if options.kind == "parts" else OURS,
         folds=3 if options.quick else 5,
         seeds=range(options.seeds),
-        events=EVENTS,
+        events=EVENTS["glucose"],
         unit="mg/dL",
         owed=owed,
         counted=after_first_week(asked.moments) if options.kind == "personal" else None,

@@ -13,7 +13,7 @@ from hdt_fm.checkpoint import Model, load, load_preprocess, save_model
 from hdt_fm.cli.compose import Config
 from hdt_fm.cli.held_out import people_of_checkpoint
 from hdt_fm.cli.run import Run, write_text
-from hdt_fm.cli.series import COVERAGE, HEAD, head_name, plain, told, usual
+from hdt_fm.cli.series import COVERAGE, HEAD, corrections, head_name, plain, told, usual
 from hdt_fm.cli.settings import FinetuneSettings, SeriesSettings
 from hdt_fm.cli.workflow import encoder_digest, open_shards, people_of, prepare_machine
 from hdt_fm.data.series import series_of
@@ -21,9 +21,9 @@ from hdt_fm.data.shards import ShardFolder
 from hdt_fm.evaluation.backtest import floors
 from hdt_fm.evaluation.backtest.run import Model as Contender
 from hdt_fm.evaluation.backtest.run import backtest
-from hdt_fm.evaluation.backtest.scores import Event
 from hdt_fm.evaluation.folds import Fold
 from hdt_fm.metrics.conformal import scores_of, split_shift
+from hdt_fm.metrics.events import EVENTS
 from hdt_fm.report.tables import flat_rows, markdown
 from hdt_fm.schema import registry
 from hdt_fm.schema.errors import ConfigError, SplitError
@@ -37,10 +37,9 @@ from hdt_fm.training.forecasts import ask, fit_forecast
 from hdt_fm.training.heads import take
 
 OURS = "encoder + forecast head"
+FOLLOWED = "encoder + forecast head, last layer following the person"
 # Arguments of `head=forecast` that mean the same for a signal.
 ALIKE = ("kind", "width")
-# ATTD consensus (Danne et al. 2017), mg/dL.
-EVENTS = {"glucose": (Event("below 70 mg/dL", 70.0, below=True), Event("above 180 mg/dL", 180.0, below=False))}
 
 
 def run(run: Run) -> RunRecord:
@@ -69,12 +68,19 @@ def run(run: Run) -> RunRecord:
         made.update(head=head, train=train)
         return ask(head, take(inputs, torch.from_numpy(asked)))
 
+    def follow(hidden: Moments, _: Any, train: NDArray[np.int64], asked: NDArray[np.int64]) -> NDArray[np.float64]:
+        # The head that was trained just before; each truth is used once its day has passed.
+        own = moments.rows(asked)
+        some = take(inputs, torch.from_numpy(asked))
+        said = ask(made["head"], some)
+        return said + corrections(made["head"], own, some, said)[..., None]
+
     result = backtest(
         f"forecast of {task.modality}",
         series,
         moments,
-        {**_floors(), OURS: Contender(fit, "ours")},
-        headline=OURS,
+        {**_floors(), OURS: Contender(fit, "ours"), FOLLOWED: Contender(follow, "ours")},
+        headline=FOLLOWED,
         folds=[fold],
         seeds=[int(config.value("seed"))],
         levels=part.args["levels"],

@@ -61,7 +61,12 @@ VERBS = {
         Verb(
             "publish", "checkpoint folder with card, checked, ready to hand out", True, "hdt-fm publish experiment=demo"
         ),
-        Verb("twin", "one person over time: alert on nights unlike their own", False, "hdt-fm twin alert nights.csv"),
+        Verb(
+            "twin",
+            "one person over time: alert on nights unlike their own, forecast the next hours",
+            False,
+            "hdt-fm twin alert nights.csv",
+        ),
         Verb("demo", "the whole path on a simulated cohort", True, "hdt-fm demo"),
     )
 }

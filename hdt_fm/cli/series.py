@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hdt_fm.checkpoint import Model
-from hdt_fm.cli.workflow import encoder_digest
+from hdt_fm.checkpoint import Model, model_digest
 from hdt_fm.data.series_embeddings import (
     SeriesEmbeddings,
     embed_series,
@@ -22,7 +21,8 @@ from hdt_fm.schema.protocols import HeadInput
 from hdt_fm.schema.series import ForecastTask, Series
 from hdt_fm.signal.moments import Moments, moments_of, places_of
 from hdt_fm.signal.own_past import own_past, recent
-from hdt_fm.training.forecasts import inputs_of
+from hdt_fm.training.forecasts import ask_hidden, inputs_of
+from hdt_fm.twin.own_layer import followed_people
 
 HEAD = "series_forecast"
 COVERAGE = 0.8
@@ -58,10 +58,22 @@ def told(
     return moments, inputs_of(known, moments.last, context)
 
 
+def corrections(head: Any, moments: Moments, inputs: HeadInput, said: np.ndarray) -> np.ndarray:
+    """What each person's own past adds to a head's answers, (origin, horizon): by what had come true when a day began.
+
+    Args:
+        moments: With what came at each; of an origin only what came before its day is used.
+        said: By the head at each of them.
+    """
+    missed = moments.target - said[..., 0]
+    return followed_people(moments.subject, moments.time_s, ask_hidden(head, inputs), missed, moments.horizons_s)
+
+
 def _embeddings(
     model: Model, series: Sequence[Series], task: ForecastTask, kept: Path | None, *, now: bool
 ) -> SeriesEmbeddings:
-    made_of = encoder_digest(model), series_digest(series)
+    # `cli.workflow.encoder_digest` is the same and imports all of training, which asking a head can do without.
+    made_of = model_digest(model, heads=False), series_digest(series)
     found = load_series_embeddings(kept, made_of) if kept else None
     if found is None:
         found = embed_series(

@@ -65,7 +65,7 @@ def _judged(path: Path, settings: dict[str, str]) -> tuple[dict[str, Any], Path]
     from hdt_fm.twin.settings import AlertSettings
     from hdt_fm.twin.told import record
 
-    dates, target = _dates(settings), _target(settings)
+    dates, target = dates_of(settings), target_of(settings)
     watched = AlertSettings(budget_per_year=_budget(settings)) if "budget_per_year" in settings else AlertSettings()
     given = read_nights(path, settings)
     report = watch(given.nights, watched)
@@ -98,7 +98,7 @@ def _too_few(missing: int, seen: int, renewed: int) -> RecordingError:
     )
 
 
-def _dates(settings: dict[str, str]) -> bool:
+def dates_of(settings: dict[str, str]) -> bool:
     told = settings.get("dates", "true").lower()
     if told not in ("true", "false"):
         raise ConfigError("dates cannot be read", where="dates", expected="true or false")
@@ -114,7 +114,7 @@ def _budget(settings: dict[str, str]) -> float:
         ) from None
 
 
-def _target(settings: dict[str, str]) -> Path | None:
+def target_of(settings: dict[str, str]) -> Path | None:
     if "to" not in settings:
         return None
     folder = Path(settings["to"])

@@ -66,8 +66,8 @@ def read_nights(path: Path, settings: Mapping[str, str]) -> Given:
         _refuse(settings, ("cohort", "night_hours", "utc_offset_s"), "a table of nights")
         found = read_night_table(table, indicators=_names(settings), person=_person(settings))
         return Given(found.nights, "a table of nights", tuple(_notes(found.unused, found.implausible)))
-    visits, source = _visits(path, settings)
-    offset = _whole(settings, "utc_offset_s") if "utc_offset_s" in settings else None
+    visits, source = visits_of_one(path, settings)
+    offset = whole_number(settings, "utc_offset_s") if "utc_offset_s" in settings else None
     if offset is None and {visit.source for visit in visits} <= _LOCAL_READERS:
         offset = 0
     return Given(_only(nights_of(visits, hours=_hours(settings), utc_offset_s=offset), _names(settings)), source)
@@ -99,7 +99,7 @@ def _is_an_export(path: Path) -> bool:
     return detect(path) is not None
 
 
-def _visits(path: Path, settings: Mapping[str, str]) -> tuple[Sequence[Visit], str]:
+def visits_of_one(path: Path, settings: Mapping[str, str]) -> tuple[Sequence[Visit], str]:
     """Every visit of the one person, and what they were read as."""
     from data_pipelines.cohorts.export import Export
     from data_pipelines.cohorts.folder import Folder
@@ -138,7 +138,7 @@ def _of_one(cohort: Any, settings: Mapping[str, str], *, folder: bool = False) -
         alike = f"; person={ALL} if they are all of one person" if folder else ""
         raise ReaderError(
             "There are several people here",
-            expected="one person's nights",
+            expected="one person's data",
             got=f"{len(people)} people",
             fix=f"person=N takes one of them, N from 0 to {len(people) - 1} in the order of ids{alike}",
         )
@@ -187,10 +187,10 @@ def _hours(settings: Mapping[str, str]) -> NightHours:
 
 
 def _person(settings: Mapping[str, str]) -> int | None:
-    return _whole(settings, "person") if "person" in settings else None
+    return whole_number(settings, "person") if "person" in settings else None
 
 
-def _whole(settings: Mapping[str, str], name: str) -> int:
+def whole_number(settings: Mapping[str, str], name: str) -> int:
     try:
         return int(settings[name])
     except ValueError:

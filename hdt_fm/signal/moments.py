@@ -1,7 +1,7 @@
 """Where forecasts start, what is known there, and what came; the same for every model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,11 @@ class Moments:
 
     def __len__(self) -> int:
         return len(self.group)
+
+    def rows(self, index: Int[np.ndarray, " row"]) -> "Moments":
+        """Some of the origins."""
+        arrays = {one.name: getattr(self, one.name) for one in fields(self)}
+        return Moments(**{name: held[index] if isinstance(held, np.ndarray) else held for name, held in arrays.items()})
 
 
 def moments_of(

@@ -1,7 +1,7 @@
 """What one person's truths teach the last layer of a frozen forecast: a ridge in closed form, added to as they come."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from hdt_fm.schema.series import DAY_S
 
@@ -76,6 +76,23 @@ def followed(
             layer.learn(features[new], only)
         if since[rows[0]] >= from_s:
             out[rows] = layer.correction(features[rows])
+    return out
+
+
+def followed_people(
+    subject: Int[np.ndarray, " row"],
+    time_s: Float[np.ndarray, " row"],
+    features: Float[np.ndarray, "row width"],
+    missed: Float[np.ndarray, "row horizon"],
+    horizons_s: tuple[float, ...],
+    **when: float,
+) -> Float[np.ndarray, "row horizon"]:
+    """`followed` of each person by themselves; rows in any order, `when` are its settings."""
+    out = np.zeros_like(missed)
+    for one in np.unique(subject):
+        own = np.flatnonzero(subject == one)
+        own = own[np.argsort(time_s[own], kind="stable")]
+        out[own] = followed(time_s[own], features[own], missed[own], horizons_s, **when)
     return out
 
 

@@ -7,6 +7,8 @@ from jaxtyping import Float
 PRIOR_NIGHTS = 20.0
 # No indicator is expected to move by more, however steady it is.
 MOST_SHIFT = 4.0
+# Nor does one indicator say more in a night, nor a night more of how indicators go together.
+MOST_SURPRISE = 3.0
 
 
 def correlation(
@@ -14,7 +16,7 @@ def correlation(
 ) -> Float[np.ndarray, "person indicator indicator"]:
     """Between indicators of the same night, pulled to none."""
     known = np.isfinite(surprise)
-    filled, there = np.clip(np.where(known, surprise, 0.0), -3, 3), known.astype(np.float64)
+    filled, there = np.clip(np.where(known, surprise, 0.0), -MOST_SURPRISE, MOST_SURPRISE), known.astype(np.float64)
     cross = filled.transpose(0, 2, 1) @ filled
     square = (filled**2).transpose(0, 2, 1) @ there
     size = np.sqrt(square * square.transpose(0, 2, 1))
@@ -43,7 +45,8 @@ def along(
     size = np.sqrt(np.einsum("pi,pij,pj->p", weight, between, weight))
     # Weights were learned from so many nights, and scores spread wider for it.
     size *= np.sqrt(1 + (known.sum(axis=1) - 1) / np.maximum(nights, 4))
-    total = (weight * np.where(known, surprise, 0.0)).sum(axis=1)
+    heard = np.clip(np.where(known, surprise, 0.0), -MOST_SURPRISE, MOST_SURPRISE)
+    total = (weight * heard).sum(axis=1)
     return np.divide(total, size, out=np.full(size.shape, np.nan), where=size > 0)
 
 

@@ -120,3 +120,12 @@ def test_places_lie_on_the_clock_or_count_back_from_the_newest_reading():
     assert places_of(late, 1800.0, to_newest=True)[-1] == 49
     nothing = series(ramp(5), np.zeros(5, bool))
     assert len(places_of(nothing, 1800.0, to_newest=True)) == 0
+
+
+def test_some_origins_are_the_same_origins():
+    found = moments_of([series(ramp()), series(ramp() + 5, subject=1, group=1)], context_s=3600.0, horizons_s=[1800.0])
+    some = found.rows(np.array([3, 1]))
+    assert len(some) == 2
+    assert some.place.tolist() == found.place[[3, 1]].tolist()
+    assert np.array_equal(some.context, found.context[[3, 1]])
+    assert (some.step_s, some.horizons_s) == (found.step_s, found.horizons_s)

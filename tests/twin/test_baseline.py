@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hdt_fm.twin.baseline import MEMORY, MEMORY_NIGHTS, WINSOR, fit, quantiles
+from hdt_fm.twin.baseline import MEMORY, MEMORY_NIGHTS, WINSOR, Baseline, fit, quantiles
 
 
 def days_of(people, nights):
@@ -12,7 +12,7 @@ def days_of(people, nights):
 
 def test_level_and_spread_by_hand():
     """Eight nights, nothing to draw in: the mean and the SD with n - 1."""
-    values = np.array([57.0, 63, 58, 62, 59, 61, 60, 60.5])
+    values = np.array([57.0, 58, 59, 62, 63, 61, 60, 60.5])
     base = fit(values[None, :, None], days_of(1, 8))
     assert base.level[0, 0] == pytest.approx(values.mean())
     assert base.spread[0, 0] == pytest.approx(values.std(ddof=1))
@@ -20,9 +20,57 @@ def test_level_and_spread_by_hand():
     variance = values.var(ddof=1)
     product = (away[1:] * away[:-1]).sum()
     square = (away[:-1] ** 2).sum() / 2 + (away[1:] ** 2).sum() / 2
-    memory = (product + MEMORY * MEMORY_NIGHTS * variance) / (square + MEMORY_NIGHTS * variance)
-    assert base.memory[0, 0] == pytest.approx(memory)
+    # Seven pairs count as eight; r = product / square is corrected by (1 + 3 r) / 8, but not below 0.
+    r = product / square
+    prior = MEMORY_NIGHTS * variance
+    memory = (square * (r + max(1 + 3 * r, 0) / 8) + MEMORY * prior) / (square + prior)
+    assert base.memory[0, 0] == pytest.approx(max(memory, 0))
     assert base.count[0, 0] == 8
+
+
+def test_a_short_past_does_not_hide_a_long_memory():
+    """Thirty nights of AR(.85): uncorrected they would say .67, and .58 with .4 worth twenty nights, as once it was."""
+    fresh = np.random.default_rng(3).normal(size=(600, 30))
+    out = fresh.copy()
+    for night in range(1, 30):
+        out[:, night] = 0.85 * out[:, night - 1] + np.sqrt(1 - 0.85**2) * fresh[:, night]
+    base = fit(out[:, :, None], days_of(600, 30))
+    assert np.mean(base.memory) == pytest.approx(0.77, abs=0.03)
+    assert np.mean(base.second) == pytest.approx(0, abs=0.03)
+
+
+def test_a_smoothing_device_shows_in_the_second_night():
+    """Two memories, .5 and .61, make a partial correlation of -.5 * .61."""
+    fresh = np.random.default_rng(5).normal(size=(50, 400))
+    out = fresh.copy()
+    for night in range(2, 400):
+        out[:, night] = 1.11 * out[:, night - 1] - 0.305 * out[:, night - 2] + fresh[:, night]
+    base = fit(out[:, 100:, None], days_of(50, 300))
+    assert np.mean(base.memory) == pytest.approx(1.11 / 1.305, abs=0.02)
+    assert np.mean(base.second) == pytest.approx(-0.305, abs=0.04)
+
+
+def of(memory, second):
+    one = np.ones((1, 1))
+    return Baseline(60 * one, one, np.zeros((1, 1, 7)), memory * one, second * one, 99 * one)
+
+
+def test_what_two_nights_tell_by_hand():
+    def asked(memory, second, last, earlier):
+        weight, left = of(memory, second).told(np.array([last, earlier])[:, None, None])
+        return *weight[:, 0, 0], left[0, 0]
+
+    assert asked(0.6, 0.0, 1, 2) == pytest.approx((0.6, 0, 1 - 0.36))
+    assert asked(0.6, 0.0, 3, 4) == pytest.approx((0.6**3, 0, 1 - 0.6**6))
+    assert asked(0.6, -0.2, 1, 2) == pytest.approx((0.72, -0.2, 0.64 * 0.96))
+    assert asked(0.6, -0.2, 1, 10_000)[0] == pytest.approx(0.6)
+    assert asked(0.6, -0.2, 10_000, 20_000) == pytest.approx((0, 0, 1))
+    # A gap of a night between the two: the normal equations of correlations .6, .232, .04704.
+    first, third = 0.6, 0.72 * 0.232 - 0.2 * 0.6
+    between = 0.72 * 0.6 - 0.2
+    weight = np.linalg.solve([[1, between], [between, 1]], [first, third])
+    left = 1 - weight @ [first, third]
+    assert asked(0.6, -0.2, 1, 3) == pytest.approx((*weight, left))
 
 
 def test_one_wild_night_is_drawn_in():

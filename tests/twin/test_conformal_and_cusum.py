@@ -88,7 +88,7 @@ def test_an_alert_adds_its_threshold_and_no_more():
     assert math.isfinite(climbed([50.0] * 20))
 
 
-@pytest.mark.parametrize("per_year", [0.1, 1.0, 20.0])
+@pytest.mark.parametrize("per_year", [0.1, 1.0, 20.0, 25.0])
 @pytest.mark.parametrize("slack", [0.1, 0.6, 2.0])
 @pytest.mark.parametrize("count", [8.0, 28.0, 300.0])
 def test_any_setting_gives_a_threshold_no_lower_than_the_ideal(per_year, slack, count):

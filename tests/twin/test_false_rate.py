@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hdt_fm.twin.nights.scoring import episodes, false_rate, lead_nights
-from hdt_fm.twin.nights.simulate import LIFE, PLAIN, simulate
+from hdt_fm.twin.nights.simulate import LIFE, PLAIN, SMOOTHED, SMOOTHED_LIFE, simulate
 from hdt_fm.twin.watcher import ABSTAINED, ALERT, LEARNING
 
 
@@ -19,6 +19,13 @@ def test_the_rate_is_the_budget(states, world, budget):
     """Personal SDs from 1.2 to 3.5 bpm together; 380 years, so 1 a year is known to 5 %."""
     cohort = simulate(400, 380, sd_bpm=(1.2, 3.5), world=world, generator=np.random.default_rng(32), others=False)
     assert rate(states(cohort, budget_per_year=budget)) == pytest.approx(budget, rel=0.25)
+
+
+@pytest.mark.parametrize("world", [SMOOTHED, SMOOTHED_LIFE])
+def test_a_device_that_smooths_keeps_the_rate(states, world):
+    """With one night of memory, at most .9 and pulled to .4 by twenty nights, it was 3.8 a year at a budget of 2."""
+    cohort = simulate(300, 380, sd_bpm=2.0, world=world, generator=np.random.default_rng(33), others=False)
+    assert rate(states(cohort, budget_per_year=2.0)) == pytest.approx(2.0, rel=0.3)
 
 
 def test_the_rate_does_not_know_the_unit(states):

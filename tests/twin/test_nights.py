@@ -8,7 +8,7 @@ import pytest
 from hdt_fm.schema.errors import ConfigError
 from hdt_fm.twin.nights import oracle
 from hdt_fm.twin.nights.scoring import episodes, false_rate, lead_nights
-from hdt_fm.twin.nights.simulate import HEART_RATE, LIFE, OTHERS, PLAIN, World, ramp, simulate
+from hdt_fm.twin.nights.simulate import HEART_RATE, LIFE, OTHERS, PLAIN, SMOOTHED, World, ramp, simulate
 
 
 def made(people=300, nights=200, seed=0, world=PLAIN, sd=2.0, **more):
@@ -44,6 +44,18 @@ def test_life_has_gaps_cycles_and_devices():
     assert np.nanstd(moved[kept]) > 2.05
     one = life.nights(int(np.argmax(life.change >= 0)))
     assert one.changes().sum() == 1
+
+
+def test_a_smoothing_device_only_smooths_the_heart_rate():
+    plain, shown = made(300, 400, seed=7, onset=200), made(300, 400, seed=7, world=SMOOTHED, onset=200)
+    np.testing.assert_array_equal(shown.values[..., 1:], plain.values[..., 1:])
+    away = shown.values[:, 20:190, 0] - shown.level[:, :1]
+    assert (away[:, 1:] * away[:, :-1]).mean() / (away**2).mean() == pytest.approx(0.85, abs=0.01)
+    # It can be undone: illness and all.
+    heart = shown.values[..., 0]
+    undone = (heart[:, 1:] - 0.61 * heart[:, :-1]) / 0.39
+    np.testing.assert_allclose(undone, plain.values[:, 1:, 0], atol=1e-9)
+    np.testing.assert_array_equal(heart[:, 0], plain.values[:, 0, 0])
 
 
 def test_the_same_seed_gives_the_same_people():

@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from hdt_fm.schema.series import DAY_S
-from hdt_fm.twin.own_layer import OwnLayer, followed
+from hdt_fm.twin.own_layer import OwnLayer, followed, followed_people
 
 HORIZONS = (1800.0, 7200.0)
 
@@ -80,3 +80,15 @@ def test_a_first_week_alone_teaches_and_nothing_moves_before_its_end():
 
 def test_nobody_is_no_trouble():
     assert followed(np.zeros(0), np.zeros((0, 3)), np.zeros((0, 2)), HORIZONS).shape == (0, 2)
+
+
+def test_people_follow_themselves_alone_in_whatever_order_rows_come():
+    time_s, features, missed = rows()
+    twice = np.concatenate([time_s, time_s + 7.0])
+    both, errors = np.concatenate([features, features[::-1]]), np.concatenate([missed, -missed])
+    subject = np.repeat([4, 9], len(time_s))
+    mixed = np.random.default_rng(1).permutation(len(twice))
+    found = followed_people(subject[mixed], twice[mixed], both[mixed], errors[mixed], HORIZONS)
+    first = np.flatnonzero(subject[mixed] == 4)
+    ordered = first[np.argsort(twice[mixed][first])]
+    assert np.array_equal(found[ordered], followed(time_s, features, missed, HORIZONS))

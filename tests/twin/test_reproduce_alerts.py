@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hdt_fm.schema.recording import NS_PER_S, LabelTrack, Visit
+from hdt_fm.twin.night import Nights
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,38 @@ def test_the_oracle_row_keeps_its_budget(script):
     rows = {row["metric"]: row for row in script.scores([script.bound(cohort, 2.0, 4.0)], "sixty", "oracle")}
     assert rows["false episodes"]["low"] <= 4.0 <= rows["false episodes"]["high"]
     assert rows["found by onset"]["value"] > 0.85
+
+
+def test_a_rate_with_its_poisson_interval(script):
+    """As printed tables have it: 26 is 16.98 to 38.10, none 0 to 3.69."""
+    assert script.a_year(26, 36_525) == pytest.approx((0.26, 0.1698, 0.3810), abs=1e-4)
+    assert script.a_year(0, 36_525) == pytest.approx((0, 0, 0.0369), abs=1e-4)
+
+
+def test_who_has_somebody_elses_nights_counts_once(script):
+    generator = np.random.default_rng(0)
+    dates, bpm = np.datetime64("2026-01-01", "D") + np.arange(60), generator.normal(60, 2, 60).round(3)
+
+    def person(begin, end, more=0.0):
+        return Nights(dates[begin:end], bpm[begin:end, None] + more, ("resting_heart_rate",))
+
+    steps = Nights(dates, bpm[:, None], ("steps",))
+    assert script.held_twice([person(0, 60), person(10, 40), person(0, 60, 1.0), steps]) == {1}
+    # Fifteen common nights prove nothing; of two with the same nights the later one stays.
+    assert script.held_twice([person(0, 60), person(5, 20)]) == set()
+    assert script.held_twice([person(0, 30), person(0, 30)]) == {0}
+
+
+@pytest.mark.real
+def test_the_rate_on_real_nights(script, real_data):
+    """The README's table; whoever changes the method renews it."""
+    rows = {(row["what"], row["metric"]): row for row in script.lifesnaps(real_data / "lifesnaps_daily")}
+    assert rows["lifesnaps_daily", "people whose nights somebody else has too"]["value"] == 2
+    for signals, judged, alerts in (("resting heart rate", 1996, 14), ("all indicators", 2276, 18)):
+        what = f"lifesnaps_daily, all people, {signals}"
+        assert rows[what, "nights judged"]["value"] == judged
+        assert rows[what, "alerts"]["value"] == alerts
+        assert rows[what, "alerts a year, budget 2"]["low"] < 2
 
 
 def test_values_of_a_day_become_their_median(script):

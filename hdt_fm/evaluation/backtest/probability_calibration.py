@@ -9,7 +9,8 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from sklearn.linear_model import LogisticRegression
 
-from hdt_fm.evaluation.backtest.scores import RISKS, Event, risk_of
+from hdt_fm.evaluation.backtest.scores import RISKS
+from hdt_fm.metrics.events import Event, risk_of
 from hdt_fm.signal.moments import Moments
 
 Risk = Float[np.ndarray, " origin"]

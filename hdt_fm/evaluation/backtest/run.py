@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from hdt_fm.evaluation.backtest.floors import LEVELS, Fit
 from hdt_fm.evaluation.backtest.probability_calibration import calibrated_risks
-from hdt_fm.evaluation.backtest.scores import EXTRA, RISKS, Asked, Event, metrics_of
+from hdt_fm.evaluation.backtest.scores import EXTRA, RISKS, Asked, metrics_of
 from hdt_fm.evaluation.contenders import Contender, Metric, Role, directions, rows_of
 from hdt_fm.evaluation.folds import Fold, grouped_folds
 from hdt_fm.evaluation.people import people_draws
 from hdt_fm.metrics.conformal import online_shift, scores_of, split_shift
+from hdt_fm.metrics.events import Event
 from hdt_fm.schema.errors import ConfigError, ShapeError
 from hdt_fm.schema.result import Result, Row, Scalar
 from hdt_fm.schema.series import DAY_S, Series

@@ -1,16 +1,17 @@
 """Scores of forecasts over people, by the names of GluonTS and fev. Units are the series'."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from hdt_fm.evaluation import people
 from hdt_fm.evaluation.contenders import Metric
 from hdt_fm.metrics.classification import ece
 from hdt_fm.metrics.error_grid import ZONES, clarke_zones
+from hdt_fm.metrics.events import Event, risk_of
 from hdt_fm.metrics.quantiles import pinball_each
 from hdt_fm.schema.series import DAY_S
 
@@ -21,18 +22,6 @@ EXTRA = 4
 RISKS = 2
 # A person has hundreds of origins, most of small risk: fifteen bins, as for classes, would be mostly empty.
 RISK_BINS = 10
-
-
-@dataclass(frozen=True)
-class Event:
-    """What a risk is asked for: the value beyond a threshold at the horizon, when it is not beyond it now."""
-
-    name: str
-    threshold: float
-    below: bool
-
-    def of(self, values: Float[np.ndarray, "..."]) -> Bool[np.ndarray, "..."]:
-        return values < self.threshold if self.below else values > self.threshold
 
 
 @dataclass(frozen=True)
@@ -220,21 +209,3 @@ def _recall(asked: Asked, event: Event, forecast: np.ndarray) -> people.Score:
         threshold = quiet[allowed] if len(quiet) else np.inf
         hits += _sum(asked, (happened & (risk > threshold)).astype(np.float64)) / forecast.shape[1]
     return people.ratio_of_sums(hits, _sum(asked, happened.astype(np.float64)))
-
-
-def risk_of(
-    quantiles: Float[np.ndarray, "origin level"], levels: Sequence[float], event: Event
-) -> Float[np.ndarray, " origin"]:
-    """Probability of the event by the quantiles: between them by a line, beyond them by the tail's last slope."""
-    edge = np.asarray(levels, dtype=np.float64)
-    above = (quantiles <= event.threshold).sum(axis=1)
-    low, high = (above - 1).clip(0, len(edge) - 2), above.clip(1, len(edge) - 1)
-    rows = np.arange(len(quantiles))
-    step = np.maximum(quantiles[rows, high] - quantiles[rows, low], 1e-6)
-    between = edge[low] + (edge[high] - edge[low]) * (event.threshold - quantiles[rows, low]) / step
-    first = np.maximum(quantiles[:, 1] - quantiles[:, 0], 1e-6)
-    below = edge[0] * np.exp(-np.maximum(quantiles[:, 0] - event.threshold, 0) / first)
-    last = np.maximum(quantiles[:, -1] - quantiles[:, -2], 1e-6)
-    beyond = 1 - (1 - edge[-1]) * np.exp(-np.maximum(event.threshold - quantiles[:, -1], 0) / last)
-    share = np.where(above == 0, below, np.where(above == len(edge), beyond, between))
-    return share if event.below else 1 - share

@@ -38,6 +38,8 @@ class World:
         drift_bpm: Half range of a wave of a year (season, fitness).
         missing: Share of nights without any data, in runs of 2 on average; each indicator alone misses as often.
         device_change: Share of people who change the device once, which moves every indicator by up to 1.5 SD.
+        smoothing: What the device carries over of the heart rate that it showed last night, the rest being tonight's
+            own: an exponentially weighted mean over nights, of illness too. It can be undone, so it hides nothing.
     """
 
     weekend_bpm: float = 0.0
@@ -48,6 +50,7 @@ class World:
     drift_bpm: float = 0.0
     missing: float = 0.0
     device_change: float = 0.0
+    smoothing: float = 0.0
 
 
 PLAIN = World()
@@ -61,6 +64,8 @@ LIFE = World(
     missing=0.08,
     device_change=0.3,
 )
+# .61 makes .85 of AR(.5)'s correlation from night to night, as in the public cohort that we have.
+SMOOTHED, SMOOTHED_LIFE = replace(PLAIN, smoothing=0.61), replace(LIFE, smoothing=0.61)
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class Cohort:
         names: Of the indicators.
         onset: Night of the first symptom; -1 for people who stay well.
         change: First night with another device; -1 for none.
-        sd_bpm: Each person's own SD of the heart rate, cycles not counted.
+        sd_bpm: Each person's own SD of the heart rate, cycles not counted, before a device smooths it.
         level: What each person's nights are around, before any change of device.
     """
 
@@ -143,6 +148,7 @@ def simulate(
         # In personal SDs; cycles as a part of the illness' effect, 6 bpm being all of it.
         away = noise[:, :, column] + ill * share
         away = away + (0.0 if name == "steps" else shared_bpm / ILLNESS_BPM * share + lone * np.sign(share))
+        away = smoothed(away, world.smoothing) if name == HEART_RATE and world.smoothing else away
         jump = generator.uniform(-1.5, 1.5, people)[:, None]
         after = (change[:, None] >= 0) & (np.arange(nights)[None] >= change[:, None])
         levels.append(level + generator.normal(0, 2 if name != "steps" else 0, people) * own[:, 0])
@@ -159,6 +165,14 @@ def simulate(
 def ramp(nights: int) -> Float[np.ndarray, " night"]:
     """Illness from its first night on, as a share of its height: 1/4, 2/4, 3/4, then all."""
     return np.minimum(np.arange(1, nights + 1) / RAMP_NIGHTS, 1.0)
+
+
+def smoothed(values: Float[np.ndarray, "person night"], carried: float) -> Float[np.ndarray, "person night"]:
+    """What a device shows that carries over so much of last night's; the first night it shows as it is."""
+    out = values.copy()
+    for night in range(1, values.shape[1]):
+        out[:, night] = carried * out[:, night - 1] + (1 - carried) * values[:, night]
+    return out
 
 
 def _noise(people: int, nights: int, names: tuple[str, ...], generator: np.random.Generator) -> np.ndarray:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from hdt_fm.evaluation.backtest.probability_calibration import LEAST, calibrated_risks, fitted, online
-from hdt_fm.evaluation.backtest.scores import Event, risk_of
 from hdt_fm.metrics.classification import ece
+from hdt_fm.metrics.events import Event, risk_of
 from hdt_fm.signal.moments import Moments
 
 LOW = Event("low", 100.0, below=True)

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hdt_fm.evaluation.backtest.scores import EXTRA, RISKS, Asked, Event, metrics_of
+from hdt_fm.evaluation.backtest.scores import EXTRA, RISKS, Asked, metrics_of
+from hdt_fm.metrics.events import Event
 
 LOW = Event("low", 70.0, below=True)
 LEVELS = (0.1, 0.5, 0.9)

@@ -5,7 +5,7 @@ import pytest
 
 from hdt_fm.evaluation.backtest import floors
 from hdt_fm.evaluation.backtest.run import Model, backtest
-from hdt_fm.evaluation.backtest.scores import Event, risk_of
+from hdt_fm.metrics.events import Event
 from hdt_fm.schema.errors import ConfigError, ShapeError
 from hdt_fm.schema.series import Series
 from hdt_fm.signal.moments import moments_of
@@ -133,15 +133,6 @@ def test_a_headline_or_levels_that_do_not_fit_are_refused(people, moments):
         backtest("x", people, moments, plain(), headline="nobody")
     with pytest.raises(ConfigError, match="levels"):
         backtest("x", people, moments, plain(), headline="ridge", levels=(0.25, 0.75))
-
-
-def test_risk_follows_the_quantiles():
-    quantiles = np.array([[80.0, 100.0, 120.0], [200.0, 220.0, 240.0]])
-    risk = risk_of(quantiles, (0.1, 0.5, 0.9), LOW)
-    assert risk[0] == pytest.approx(0.5)
-    assert 0 < risk[1] < 0.01
-    high = risk_of(quantiles, (0.1, 0.5, 0.9), Event("high", 230.0, below=False))
-    assert high[1] == pytest.approx(0.3)
 
 
 def test_trees_learn_more_than_ridge_where_the_way_back_is_bent(people, moments):

@@ -1,0 +1,203 @@
+"""`hdt-fm twin forecast PATH checkpoint=FOLDER`: one person's glucose in, the next hours out."""
+
+import json
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hdt_fm.cli.main import EXIT_OK, Options
+from hdt_fm.cli.twin_alert import ROOT, dates_of, target_of
+from hdt_fm.schema.errors import CheckpointError, ConfigError, RecordingError, unknown_name
+
+if TYPE_CHECKING:
+    from hdt_fm.checkpoint import Model
+    from hdt_fm.schema.series import ForecastTask, Series
+
+MODALITY = "glucose"
+MAKE_ONE = (
+    "make one: `hdt-fm shard experiment=t1d_uom source=FOLDER`, then pretrain and finetune with the same experiment; "
+    "it is runs/t1d_uom/finetune/checkpoint"
+)
+USAGE = """\
+usage: hdt-fm twin forecast PATH checkpoint=FOLDER [at=TIME] [dates=false] [--to FOLDER] [--json] [SETTING=...]
+
+  Says where glucose is expected to be in the next hours, with an interval that this person's own past has set, and how
+  far to trust it. Writes forecast.json, forecast.html (one file, no script) and forecast.png. It is no medical advice.
+
+  checkpoint=FOLDER        with a head that forecasts glucose (`hdt-fm finetune experiment=t1d_uom` makes one)
+  dates=false              times are told from the newest reading alone; no file holds a date or a time of day
+  --to FOLDER              where the files go; earlier ones in it are replaced (a new folder under {root})
+  --json                   print the content of forecast.json, with the folder, and nothing else
+
+{input}
+
+examples:
+  hdt-fm twin forecast libreview.csv checkpoint=runs/t1d_uom/finetune/checkpoint
+  hdt-fm twin forecast clarity.csv checkpoint=mine at=2026-03-05T14:30 utc_offset_s=0 --to ahead
+  hdt-fm twin forecast data/azt1d cohort=azt1d person=3 checkpoint=mine --json
+"""
+OWN = ("checkpoint", "dates", "to")
+HABITS_S = 3 * 86_400.0
+# In the order of `cli.series.habits`.
+HABITS = ("mean", "spread", "share of readings")
+
+
+def run(options: Options, arguments: list[str]) -> int:
+    """Read, ask, write, say."""
+    from hdt_fm.cli import twin_forecast_input as given
+
+    if options.help or not arguments:
+        print(USAGE.format(root=ROOT, input=given.USAGE), end="")
+        return EXIT_OK
+    paths = [word for word in arguments if "=" not in word or Path(word).exists()]
+    settings = dict(word.split("=", 1) for word in arguments if word not in paths)
+    for key in settings:
+        if key not in (*OWN, *given.SETTINGS):
+            raise unknown_name("setting", key, (*OWN, *given.SETTINGS), where="hdt-fm twin forecast")
+    if len(paths) != 1:
+        raise ConfigError(
+            "`twin forecast` takes one path", got=f"{len(paths)} paths", fix="see `hdt-fm twin forecast --help`"
+        )
+    told, folder = _forecast(Path(paths[0]), settings)
+    if options.json:
+        print(json.dumps({**told, "folder": str(folder)}, allow_nan=False))
+    else:
+        from hdt_fm.twin.forecast_page import HTML_NAME, JSON_NAME, PNG_NAME
+        from hdt_fm.twin.forecast_told import lines
+
+        files = [f"{name[9:]} -> {folder / name}" for name in (HTML_NAME, PNG_NAME, JSON_NAME)]
+        print("\n".join([*lines(told), *files]))
+    return EXIT_OK
+
+
+def _forecast(path: Path, settings: dict[str, str]) -> tuple[dict[str, Any], Path]:
+    """What is told, and the folder that it was written to; nothing is written if anything is wrong."""
+    dates, target = dates_of(settings), target_of(settings)
+    told = _told(path, settings, dates=dates)
+    from hdt_fm.twin.forecast_page import write_forecast
+
+    folder = target or _next_folder()
+    try:
+        write_forecast(folder, told)
+    except OSError as error:
+        raise ConfigError("The forecast cannot be written", where="to", got=type(error).__name__) from error
+    finally:
+        # A folder that was taken for this run and got nothing goes again.
+        if target is None and not any(folder.iterdir()):
+            folder.rmdir()
+    return told, folder
+
+
+def _told(path: Path, settings: dict[str, str], *, dates: bool) -> dict[str, Any]:
+    from hdt_fm.checkpoint import load_preprocess
+    from hdt_fm.cli.series import corrections
+    from hdt_fm.cli.series import told as told_to_head
+    from hdt_fm.cli.twin_forecast_input import read
+    from hdt_fm.metrics.events import EVENTS
+    from hdt_fm.schema.modalities import modality
+    from hdt_fm.training.forecasts import ask
+    from hdt_fm.twin.forecast import OfPeople, outlook
+    from hdt_fm.twin.forecast_told import record
+
+    model, head, task = _head(settings)
+    given = read(path, settings, task, load_preprocess(settings["checkpoint"]).prepared(task.modality))
+    _check_habits(given.series[-1], head.usual.tolist(), task)
+    moments, inputs = told_to_head(model, given.series, task, now=True)
+    said = ask(head, inputs)
+    added = corrections(head, moments, inputs, said)
+    found = outlook(
+        moments,
+        said + added[..., None],
+        OfPeople(head.levels, tuple(head.shift.tolist()), tuple(head.score_spread.tolist())),
+        readings_s=given.readings_s,
+        age_s=given.age_s,
+        events=EVENTS.get(task.modality, ()),
+        plausible=modality(task.modality).plausible,
+    )
+    return record(
+        found,
+        (given.times_s, given.values),
+        modality=task.modality,
+        unit=task.unit,
+        clock=given.clock,
+        dates=dates,
+        source=given.source,
+        notes=(*given.notes, _own_past(added[-1].tolist(), task)),
+    )
+
+
+def _own_past(added: Sequence[float], task: "ForecastTask") -> str:
+    moved = ", ".join(
+        f"{value:+.0f} in {horizon / 60:g} min" for value, horizon in zip(added, task.horizons_s, strict=True)
+    )
+    return f"What came true of this person before today moves the answers ({task.unit}): {moved}."
+
+
+def _head(settings: dict[str, str]) -> "tuple[Model, Any, ForecastTask]":
+    from hdt_fm.checkpoint import load
+    from hdt_fm.cli.series import HEAD, head_name
+    from hdt_fm.schema.series import ForecastTask
+
+    if not settings.get("checkpoint"):
+        raise ConfigError(
+            "A forecast needs a checkpoint",
+            where="checkpoint",
+            expected=f"a folder with the head {head_name(MODALITY)}",
+            fix=MAKE_ONE,
+        )
+    model = load(settings["checkpoint"])
+    name = head_name(MODALITY)
+    if name not in model.heads or model.config.heads[name].name != HEAD:
+        raise CheckpointError(
+            f"The checkpoint has no head that forecasts {MODALITY}",
+            where="checkpoint",
+            expected=f"the head {name}",
+            got=", ".join(model.heads) or "no head",
+            fix=MAKE_ONE,
+        )
+    head = model.heads[name]
+    task = ForecastTask.of(head.asked)  # type: ignore[arg-type]
+    if task.modality != MODALITY:
+        raise CheckpointError(
+            "The head forecasts another modality", where=name, expected=MODALITY, got=task.modality, fix=MAKE_ONE
+        )
+    return model, head, task
+
+
+def _check_habits(one: "Series", usual: Sequence[Sequence[float]], task: "ForecastTask") -> None:
+    """Refuse readings that are unlike those of all training people, by half of their range and more."""
+    from dataclasses import replace
+
+    from hdt_fm.cli.series import habits
+
+    last = round(HABITS_S / one.step_s)
+    found = habits([replace(one, values=one.values[-last:], observed=one.observed[-last:])])
+    problems, wanted = [], []
+    for name, value, (low, high) in zip(HABITS, found.tolist(), usual, strict=True):
+        room, unit = (high - low) / 2, "" if name == HABITS[-1] else f" {task.unit}"
+        # Nobody has too many readings.
+        above = value > high + room and name != HABITS[-1]
+        if value < low - room or above:
+            problems.append(f"{name} {'above' if above else 'below'} it")
+            wanted.append(f"{name} {low - room:.3g} to {high + room:.3g}{unit}")
+    if problems:
+        raise RecordingError(
+            "The readings of the last 3 days are unlike those of the people that the head learned from",
+            expected=", ".join(wanted),
+            got=", ".join(problems),
+            fix="look at the unit (1 mmol/L is 18 mg/dL) and at gaps; for other people, finetune a head on people like "
+            "this one",
+        )
+
+
+def _next_folder() -> Path:
+    """The next number that is free; taken at once, so that two runs side by side have one each."""
+    for number in count(1):
+        folder = ROOT / f"forecast-{number}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("numbers do not end")
