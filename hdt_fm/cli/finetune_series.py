@@ -48,6 +48,9 @@ def run(run: Run) -> RunRecord:
     prepare_machine(config)
     folder, checkpoint = open_shards(config), Path(config.value("checkpoint"))
     model, series, task = load(checkpoint), *_asked(config, folder)
+    target = run.folder / "checkpoint"
+    # Before anything is trained: what lies there already may not be readable.
+    base = _base(model, target)
     fold_people = _people(config, folder, checkpoint)
     run.say(f"{task.modality} of {len({one.group for one in series})} people: embedding")
     moments, inputs = told(model, series, task, kept=run.folder / "series_embeddings.safetensors")
@@ -92,9 +95,11 @@ def run(run: Run) -> RunRecord:
     head = made["head"]
     _calibrate(head, moments, inputs, np.setdiff1d(fold.train, made["train"]))
     head.usual.copy_(torch.from_numpy(usual(series, sorted({int(one) for one in moments.group[fold.train]}))))
-    target = run.folder / "checkpoint"
-    save_model(_with_head(model, target, task, part, head), target, preprocess=load_preprocess(checkpoint))
-    home = run.folder / head_name(task.modality)
+    name = head_name(task.modality)
+    base.config = base.config.model_copy(update={"heads": {**base.config.heads, name: part}})
+    base.heads[name] = head
+    save_model(base, target, preprocess=load_preprocess(checkpoint))
+    home = run.folder / name
     home.mkdir(exist_ok=True)
     write_text(home / "table.md", markdown(result) + "\n")
     write_text(home / "rows.json", json.dumps(flat_rows([result]), indent=1) + "\n")
@@ -108,7 +113,7 @@ def run(run: Run) -> RunRecord:
         outputs={"checkpoint": target, "table": home / "table.md"},
         following=(f"hdt-fm twin forecast PATH checkpoint={target}", f"hdt-fm publish {config.chosen}"),
         summary={
-            "head": head_name(task.modality),
+            "head": name,
             "people in training": len(np.unique(moments.group[fold.train])),
             "people asked": len(np.unique(moments.group[fold.test])),
             **shown,
@@ -202,13 +207,9 @@ def _calibrate(head: Any, moments: Moments, inputs: HeadInput, apart: NDArray[np
         head.score_spread[column] = float(np.std(scores_of(low, high, truth)[known])) if known.any() else 1.0
 
 
-def _with_head(model: Model, target: Path, task: ForecastTask, part: Part, head: Any) -> Model:
-    """The model beside the heads that it has there already."""
-    base = model
-    if (target / "config.json").is_file():
-        there = load(target)
-        base = there if encoder_digest(there) == encoder_digest(model) else model
-    name = head_name(task.modality)
-    base.config = base.config.model_copy(update={"heads": {**base.config.heads, name: part}})
-    base.heads[name] = head
-    return base
+def _base(model: Model, target: Path) -> Model:
+    """The model with the heads that it has there already, if it is the same encoder's."""
+    if not (target / "config.json").is_file():
+        return model
+    there = load(target)
+    return there if encoder_digest(there) == encoder_digest(model) else model
