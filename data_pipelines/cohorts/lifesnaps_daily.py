@@ -1,7 +1,9 @@
 """LifeSnaps, daily table: four months of a Fitbit Sense, with mood and places."""
 
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
@@ -36,6 +38,9 @@ _LABELS = {
 # How someone said they felt, and where they said they were, on a day: 1 or 0, where they were asked and answered.
 _MOODS = ("ALERT", "HAPPY", "NEUTRAL", "RESTED/RELAXED", "SAD", "TENSE/ANXIOUS", "TIRED")
 _PLACES = ("ENTERTAINMENT", "GYM", "HOME", "HOME_OFFICE", "OTHER", "OUTDOORS", "TRANSIT", "WORK/SCHOOL")
+# What a day of one person hardly ever shares with a day of another, and how many such days say that two ids are one.
+_DAY = ("date", "calories", "resting_hr")
+_DAYS_ALIKE = 20
 _SEXES = {"MALE": "M", "FEMALE": "F"}
 
 
@@ -47,7 +52,8 @@ class LifesnapsDaily:
         (adults below 30, or `30+`), body mass index as published.
     Lossy: Shares and scores that Fitbit makes of other columns, badges, goals. A day's local midnight is taken as UTC.
         Resting heart rates of 0 and days of 0 steps or calories are days without the device. Of several rows of a
-        person and day, the mean is taken.
+        person and day, the mean is taken. As published, two people stand there under two ids each: ids that share 20
+        days and more are kept apart as subjects and tied as a group, so that no split parts them.
 
     Args:
         path: Folder with the daily table, as published.
@@ -79,14 +85,26 @@ class LifesnapsDaily:
         (path,), key = self.inputs(), SubjectKey.find(self._key)
         wanted = [source for source, _ in (*_SIGNALS.values(), *_LABELS.values())]
         table = csv_table(path, needs=("id", "date", "age", "gender", "bmi", *wanted, *_MOODS, *_PLACES), where="table")
-        parts = []
+        first, parts = _first_ids(table), []
         for raw, rows in list(table.groupby("id", sort=True))[: self._limit]:
-            subject = key.pseudonym(self.name, str(raw))
-            parts.append(OneVisit(partial(_read, rows.drop(columns="id"), subject), subject, (path,)))
+            subject, group = (key.pseudonym(self.name, str(one)) for one in (raw, first[raw]))
+            parts.append(OneVisit(partial(_read, rows.drop(columns="id"), subject, group), subject, (path,)))
         return Visits(parts)
 
 
-def _read(rows: pd.DataFrame, subject: str) -> Visit:
+def _first_ids(table: pd.DataFrame) -> dict[str, str]:
+    """Of each id the first one, in order, that is of the same person."""
+    told = table[(table["calories"].str.strip() != "") & (table["resting_hr"].str.strip() != "")]
+    alike = [sorted(set(ids)) for _, ids in told.groupby(list(_DAY))["id"] if ids.nunique() > 1]
+    days = Counter(pair for ids in alike for pair in combinations(ids, 2))
+    first = {one: one for one in sorted(set(table["id"]))}
+    for (one, other), count in sorted(days.items()):
+        if count >= _DAYS_ALIKE:
+            first[other] = first[one]
+    return first
+
+
+def _read(rows: pd.DataFrame, subject: str, group: str) -> Visit:
     times = midnights(rows["date"], where="date")
     rows = rows.assign(resting_hr=rows["resting_hr"].where(pd.to_numeric(rows["resting_hr"], errors="coerce") > 0, ""))
     said = {f"mood_{_word(name)}": (name, "1") for name in _MOODS} | {f"place_{_word(n)}": (n, "1") for n in _PLACES}
@@ -95,6 +113,7 @@ def _read(rows: pd.DataFrame, subject: str) -> Visit:
         recordings=daily(rows, times, _SIGNALS, Worn(subject, "fitbit_sense", "wrist")),
         labels=day_labels(rows, times, {**_LABELS, **said}),
         covariates=_covariates(rows),
+        group=group,
         source="lifesnaps_daily",
     )
 

@@ -62,6 +62,21 @@ def test_lifesnaps_gives_a_sample_a_day_and_what_was_said(tmp_path):
     assert other.covariates == {"sex": "F", "age_band": "30+", "bmi_band": "30+"}
 
 
+def test_lifesnaps_ties_one_person_under_two_ids(tmp_path):
+    """a and c share 20 days; b shares 19 with a, and its other days are its own."""
+    rows = []
+    for day in range(25):
+        date = f"2021-06-{day + 1:02d}"
+        own = {"date": date, "calories": 2000.5 + day, "resting_hr": 61.25 + day}
+        rows.append({"id": "a", **own})
+        rows.append({"id": "b", **own, "calories": own["calories"] + (day >= 19)})
+        rows.append({"id": "c", **own, "resting_hr": own["resting_hr"] + (day >= 20)})
+    a, b, c = lifesnaps(tmp_path, *rows).visits()
+    assert len({a.subject, b.subject, c.subject}) == 3
+    assert a.group == c.group == a.subject
+    assert b.group == b.subject
+
+
 def test_lifesnaps_refuses_other_tables(tmp_path):
     with pytest.raises(ReaderError, match="lacks its table"):
         LifesnapsDaily(path=str(tmp_path), subject_key="public").inputs()
@@ -74,6 +89,7 @@ def test_lifesnaps_refuses_other_tables(tmp_path):
 def test_lifesnaps_as_published(real_data):
     parts = LifesnapsDaily(path=str(real_data / "lifesnaps_daily"), subject_key="public").visits().parts
     assert len(parts) == 57
+    assert len({part().group for part in parts}) == 55
     visit = parts[0]()
     table = pd.read_csv(real_data / "lifesnaps_daily" / "daily_fitbit_sema_df_unprocessed.csv")
     rows = table[table["id"] == sorted(table["id"])[0]]
