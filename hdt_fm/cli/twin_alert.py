@@ -1,14 +1,13 @@
 """`hdt-fm twin alert PATH`: one person's nights in, those that are unlike their own out."""
 
 import json
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from hdt_fm.cli.main import EXIT_OK, Options
-from hdt_fm.schema.errors import ConfigError, RecordingError, unknown_name
+from hdt_fm.cli.twin_words import ROOT, dates_of, folder_for, path_and_settings, target_of
+from hdt_fm.schema.errors import ConfigError, RecordingError
 
-ROOT = Path("runs/twin")
 USAGE = """\
 usage: hdt-fm twin alert PATH [budget_per_year=2] [dates=false] [--to FOLDER] [--json] [SETTING=...]
 
@@ -37,16 +36,8 @@ def run(options: Options, arguments: list[str]) -> int:
     if options.help or not arguments:
         print(_usage(), end="")
         return EXIT_OK
-    paths = [word for word in arguments if "=" not in word or Path(word).exists()]
-    settings = dict(word.split("=", 1) for word in arguments if word not in paths)
-    for key in settings:
-        if key not in (*OWN, *twin_input.SETTINGS):
-            raise unknown_name("setting", key, (*OWN, *twin_input.SETTINGS), where="hdt-fm twin alert")
-    if len(paths) != 1:
-        raise ConfigError(
-            "`twin alert` takes one path", got=f"{len(paths)} paths", fix="see `hdt-fm twin alert --help`"
-        )
-    told, folder = _judged(Path(paths[0]), settings)
+    path, settings = path_and_settings("alert", arguments, (*OWN, *twin_input.SETTINGS))
+    told, folder = _judged(path, settings)
     if options.json:
         print(json.dumps({**told, "folder": str(folder)}, allow_nan=False))
     else:
@@ -74,15 +65,8 @@ def _judged(path: Path, settings: dict[str, str]) -> tuple[dict[str, Any], Path]
     told = record(report, given.nights, dates=dates, source=given.source, notes=given.notes)
     page = html(report, given.nights, told, dates=dates)
     screened(json.dumps(told), JSON_NAME, dates=dates)
-    folder = target or _next_folder()
-    try:
+    with folder_for("alert", target) as folder:
         write_report(folder, page, told)
-    except OSError as error:
-        raise ConfigError("The report cannot be written", where="to", got=type(error).__name__) from error
-    finally:
-        # A folder that was taken for this run and got nothing goes again.
-        if target is None and not any(folder.iterdir()):
-            folder.rmdir()
     return told, folder
 
 
@@ -98,13 +82,6 @@ def _too_few(missing: int, seen: int, renewed: int) -> RecordingError:
     )
 
 
-def dates_of(settings: dict[str, str]) -> bool:
-    told = settings.get("dates", "true").lower()
-    if told not in ("true", "false"):
-        raise ConfigError("dates cannot be read", where="dates", expected="true or false")
-    return told == "true"
-
-
 def _budget(settings: dict[str, str]) -> float:
     try:
         return float(settings["budget_per_year"])
@@ -112,27 +89,6 @@ def _budget(settings: dict[str, str]) -> float:
         raise ConfigError(
             "budget_per_year is no number", where="budget_per_year", expected="false alerts a year, 0.1 to 20"
         ) from None
-
-
-def target_of(settings: dict[str, str]) -> Path | None:
-    if "to" not in settings:
-        return None
-    folder = Path(settings["to"])
-    if not settings["to"] or (folder.exists() and not folder.is_dir()):
-        raise ConfigError("The report cannot go there", where="to", expected="a folder, there or not")
-    return folder
-
-
-def _next_folder() -> Path:
-    """The next number that is free; taken at once, so that two runs side by side have one each."""
-    for number in count(1):
-        folder = ROOT / f"alert-{number}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
-    raise AssertionError("numbers do not end")
 
 
 def _usage() -> str:

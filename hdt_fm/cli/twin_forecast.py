@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdt_fm.cli.main import EXIT_OK, Options
-from hdt_fm.cli.twin_alert import ROOT, dates_of, target_of
-from hdt_fm.schema.errors import CheckpointError, ConfigError, RecordingError, unknown_name
+from hdt_fm.cli.twin_words import ROOT, dates_of, folder_for, path_and_settings, target_of
+from hdt_fm.schema.errors import CheckpointError, ConfigError, RecordingError
 
 if TYPE_CHECKING:
     from hdt_fm.checkpoint import Model
@@ -50,16 +49,8 @@ def run(options: Options, arguments: list[str]) -> int:
     if options.help or not arguments:
         print(USAGE.format(root=ROOT, input=given.USAGE), end="")
         return EXIT_OK
-    paths = [word for word in arguments if "=" not in word or Path(word).exists()]
-    settings = dict(word.split("=", 1) for word in arguments if word not in paths)
-    for key in settings:
-        if key not in (*OWN, *given.SETTINGS):
-            raise unknown_name("setting", key, (*OWN, *given.SETTINGS), where="hdt-fm twin forecast")
-    if len(paths) != 1:
-        raise ConfigError(
-            "`twin forecast` takes one path", got=f"{len(paths)} paths", fix="see `hdt-fm twin forecast --help`"
-        )
-    told, folder = _forecast(Path(paths[0]), settings)
+    path, settings = path_and_settings("forecast", arguments, (*OWN, *given.SETTINGS))
+    told, folder = _forecast(path, settings)
     if options.json:
         print(json.dumps({**told, "folder": str(folder)}, allow_nan=False))
     else:
@@ -77,15 +68,8 @@ def _forecast(path: Path, settings: dict[str, str]) -> tuple[dict[str, Any], Pat
     told = _told(path, settings, dates=dates)
     from hdt_fm.twin.forecast_page import write_forecast
 
-    folder = target or _next_folder()
-    try:
+    with folder_for("forecast", target) as folder:
         write_forecast(folder, told)
-    except OSError as error:
-        raise ConfigError("The forecast cannot be written", where="to", got=type(error).__name__) from error
-    finally:
-        # A folder that was taken for this run and got nothing goes again.
-        if target is None and not any(folder.iterdir()):
-            folder.rmdir()
     return told, folder
 
 
@@ -189,15 +173,3 @@ def _check_habits(one: "Series", usual: Sequence[Sequence[float]], task: "Foreca
             fix="look at the unit (1 mmol/L is 18 mg/dL) and at gaps; for other people, finetune a head on people like "
             "this one",
         )
-
-
-def _next_folder() -> Path:
-    """The next number that is free; taken at once, so that two runs side by side have one each."""
-    for number in count(1):
-        folder = ROOT / f"forecast-{number}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
-    raise AssertionError("numbers do not end")

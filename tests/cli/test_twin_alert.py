@@ -246,7 +246,7 @@ def test_a_place_that_cannot_be_written(write, tmp_path, capsys):
     path = write()
     (tmp_path / "file").write_text("")
     assert main(["twin", "alert", str(path), "--to", "file/out"]) == EXIT_USER_ERROR
-    assert "The report cannot be written" in capsys.readouterr().err
+    assert "The alert cannot be written" in capsys.readouterr().err
 
 
 def test_an_export_of_minutes(tmp_path, capsys, monkeypatch):
