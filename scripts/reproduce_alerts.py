@@ -4,12 +4,13 @@ python scripts/reproduce_alerts.py [--quick] [--json FILE] [--people N] [--seeds
     [--real] [--data FOLDER]
 
 Everybody is watched for 400 nights and falls ill once, at night 300: 6 bpm on the resting heart rate, gathering over
-the four nights before onset (1.5, 3, 4.5, 6), and in what else is measured the effects that `twin/nights/simulate.py`
-states. Found: any night of alert from four nights before onset to the onset. False: episodes (nights of alert up to
-three apart are one) that begin on nights which illness and the four weeks after it do not touch, per year of such
-nights that the rule watches. "plain" is AR(.5) noise alone, as in the floors' published numbers; "life" has weekends,
-cycles, a season, travel, late nights, missing nights and a new device. "smoothed" is plain and "smoothed life" is life
-with a device that carries .61 of last night's heart rate over. Intervals: bootstrap over people, 95 %.
+the four nights before onset (1.5, 3, 4.5, 6), and in what else is measured the effects that
+`twin/alert/simulated/people.py` states. Found: any night of alert from four nights before onset to the onset. False:
+episodes (nights of alert up to three apart are one) that begin on nights which illness and the four weeks after it do
+not touch, per year of such nights that the rule watches. "plain" is AR(.5) noise alone, as in the floors' published
+numbers; "life" has weekends, cycles, a season, travel, late nights, missing nights and a new device. "smoothed" is
+plain and "smoothed life" is life with a device that carries .61 of last night's heart rate over. Intervals: bootstrap
+over people, 95 %.
 
 Beside ours: the NightSignal rule as its script works and as it is meant, a self-scaled EWMA with the published floor's
 numbers, the EWMA that we found strongest, and the oracle, which knows everything but the nights of illness.
@@ -36,13 +37,12 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from hdt_fm.metrics.bootstrap import Interval, subject_bootstrap  # noqa: E402
 from hdt_fm.schema.recording import NS_PER_S  # noqa: E402
-from hdt_fm.twin.alert import watch  # noqa: E402
-from hdt_fm.twin.cusum import NIGHTS_PER_YEAR  # noqa: E402
-from hdt_fm.twin.floors import START, night_signal, self_scaled_ewma  # noqa: E402
-from hdt_fm.twin.night import Nights, effects_of, weekdays  # noqa: E402
-from hdt_fm.twin.nights import oracle  # noqa: E402
-from hdt_fm.twin.nights.scoring import episodes, false_rate, lead_nights  # noqa: E402
-from hdt_fm.twin.nights.simulate import (  # noqa: E402
+from hdt_fm.twin.alert.cusum import NIGHTS_PER_YEAR  # noqa: E402
+from hdt_fm.twin.alert.report import watch  # noqa: E402
+from hdt_fm.twin.alert.settings import AlertSettings  # noqa: E402
+from hdt_fm.twin.alert.simulated import oracle  # noqa: E402
+from hdt_fm.twin.alert.simulated.floors import START, night_signal, self_scaled_ewma  # noqa: E402
+from hdt_fm.twin.alert.simulated.people import (  # noqa: E402
     HEART_RATE,
     LIFE,
     PLAIN,
@@ -51,8 +51,10 @@ from hdt_fm.twin.nights.simulate import (  # noqa: E402
     Cohort,
     simulate,
 )
-from hdt_fm.twin.settings import AlertSettings  # noqa: E402
-from hdt_fm.twin.watcher import ABSTAINED, ALERT, LEARNING, Watcher  # noqa: E402
+from hdt_fm.twin.alert.simulated.scoring import episodes, false_rate, lead_nights  # noqa: E402
+from hdt_fm.twin.alert.watcher import ABSTAINED, ALERT, LEARNING, Watcher  # noqa: E402
+from hdt_fm.twin.nights.indicators import effects_of  # noqa: E402
+from hdt_fm.twin.nights.night import Nights, weekdays  # noqa: E402
 
 WORLDS = {"plain": PLAIN, "life": LIFE, "smoothed": SMOOTHED, "smoothed life": SMOOTHED_LIFE}
 FULL, SHORT = ("plain", "life"), ("smoothed", "smoothed life")
@@ -256,7 +258,7 @@ def real(folder: Path | None) -> Iterator[dict]:
 def lifesnaps(folder: Path) -> Iterator[dict]:
     """Alerts a year of everybody once, in each half and together; an upper bound of false ones."""
     from data_pipelines.cohorts.lifesnaps_daily import LifesnapsDaily
-    from hdt_fm.twin.from_visits import nights_of as from_visits
+    from hdt_fm.twin.nights.from_visits import nights_of as from_visits
 
     everybody = [from_visits([visit]) for visit in LifesnapsDaily(path=str(folder), subject_key="public").visits()]
     again = held_twice(everybody)
@@ -276,9 +278,7 @@ def lifesnaps(folder: Path) -> Iterator[dict]:
 
 def judged_and_alerts(nights: Nights, only: str | None) -> tuple[int, int]:
     """Nights judged, and alerts; of one indicator alone if it is named."""
-    if only is not None:
-        nights = Nights(nights.dates, nights.values[:, [nights.names.index(only)]], (only,), nights.devices)
-    report = watch(nights)
+    report = watch(nights if only is None else nights.only(only))
     return sum(report.nights_of(state) for state in ("quiet", "watch", "alert")), len(report.alerts)
 
 

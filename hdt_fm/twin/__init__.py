@@ -1,1 +1,1 @@
-"""One person over time: their own baseline, and nights that depart from it."""
+"""One person over time: nights unlike their own, and the hours ahead."""

@@ -1,4 +1,4 @@
-"""An `AlertReport` as one self-contained HTML file and one JSON file."""
+"""What every report of one person shares: its page, the screen for private traces, and files that appear together."""
 
 import json
 import os
@@ -12,21 +12,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from hdt_fm import __version__
 from hdt_fm.schema.errors import RecordingError
 from hdt_fm.schema.privacy import private_traces
-from hdt_fm.twin import told as words
-from hdt_fm.twin.alert import AlertReport
-from hdt_fm.twin.drawing import BAND_SDS, MOST_NIGHTS, nights_figure
-from hdt_fm.twin.night import Nights
 
-HTML_NAME, JSON_NAME = "alert.html", "alert.json"
 _TEMPLATES = Path(__file__).parent / "templates"
-TITLE = "Nights unlike this person's own"
 
 
-def html(report: AlertReport, nights: Nights, record: Mapping[str, Any], *, dates: bool = True) -> str:
-    """The page as text: no script, no outside resource, no id; no date either where `dates` is False.
+def rendered(name: str, *, dates: bool, **given: Any) -> str:
+    """A page as text: no script, no outside resource, no id; no date or time of a clock where `dates` is False.
 
     Args:
-        record: Of `told.record`, made with the same `dates`.
+        name: Of the page, such as alert.html; its template is `templates/<name>.j2`.
+        given: What the template asks for, beside `version` and `number`.
 
     Raises:
         RecordingError: If a text that was given would leave a private trace.
@@ -34,41 +29,18 @@ def html(report: AlertReport, nights: Nights, record: Mapping[str, Any], *, date
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    page = environment.get_template("alert.html.j2").render(
-        title=TITLE,
-        told=record,
-        figure=nights_figure(report, nights, dates=dates, words=_figure_words(record)),
-        rows=_rows(record, nights),
-        shown=MOST_NIGHTS,
-        band_sds=BAND_SDS,
-        state_words=words.STATE_WORDS,
-        night=words.night,
-        deviating=words.deviating,
-        chance=f"{words.chance(record)}; {words.EXPERIENCE}",
-        number=_number,
-        counted=words.counted,
-        version=__version__,
-    )
-    return screened(page, HTML_NAME, dates=dates)
+    page = environment.get_template(f"{name}.j2").render(version=__version__, number=number, **given)
+    return screened(page, name, dates=dates)
 
 
-def write_report(folder: Path, page: str, record: Mapping[str, Any]) -> tuple[Path, Path]:
-    """Write both files; a folder that was not there appears with both or not at all, an earlier pair is replaced."""
-    texts = {HTML_NAME: page, JSON_NAME: json.dumps(record, indent=1, allow_nan=False) + "\n"}
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = folder.parent / f".{folder.name}.{os.getpid()}"
-    try:
-        fresh.mkdir()
-        for name, text in texts.items():
-            (fresh / name).write_text(text, encoding="utf-8")
-        if folder.is_dir() and any(folder.iterdir()):
-            for name in texts:
-                os.replace(fresh / name, folder / name)
-        else:
-            os.rename(fresh, folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    return folder / HTML_NAME, folder / JSON_NAME
+def number(value: float | None) -> str:
+    """A number in a cell; none is an empty one."""
+    return "" if value is None else f"{value:g}"
+
+
+def plain(name: str, record: Mapping[str, Any], *, dates: bool) -> str:
+    """A record as the text of its JSON file, screened as `rendered` does."""
+    return screened(json.dumps(record, indent=1, allow_nan=False) + "\n", name, dates=dates)
 
 
 def screened(text: str, where: str, *, dates: bool) -> str:
@@ -83,36 +55,23 @@ def screened(text: str, where: str, *, dates: bool) -> str:
             f"The report would hold {', '.join(traces)}",
             where=where,
             expected="no id, path or address" + ("" if dates else ", and no date"),
-            fix="rename the columns of the table",
+            fix="rename the column, or reword the note, that holds it",
         )
     return text
 
 
-def _figure_words(record: Mapping[str, Any]) -> str:
-    alerts = [
-        f"alert from {words.night(one['begin'])} to {words.night(one['end'])}, {words.deviating(one)}"
-        for one in record["alerts"]
-    ]
-    names = ", ".join(one["name"] for one in record["indicators"])
-    changes = [f"another device from {words.night(one)}" for one in record["device_changes"]]
-    none = f"{record['nights']['abstained']} nights without data"
-    return "; ".join([f"{names} against what is usual", *(alerts or ["no alert"]), *changes, none]).replace("_", " ")
-
-
-def _rows(record: Mapping[str, Any], nights: Nights) -> list[dict[str, Any]]:
-    """The nights of the figure, the last one first."""
-    every, told = nights.on_calendar(), record["night_by_night"]
-    rows = []
-    for at in range(len(told) - 1, max(0, len(told) - MOST_NIGHTS) - 1, -1):
-        sds = told[at]["personal_sds"].values()
-        cells = [
-            "" if value != value else f"{value:.5g}" + ("" if sd is None else f" ({sd:+.1f})")
-            for value, sd in zip(every.values[at].tolist(), sds, strict=True)
-        ]
-        evidence = _number(told[at]["evidence"])
-        rows.append({"night": told[at]["night"], "state": told[at]["state"], "evidence": evidence, "cells": cells})
-    return rows
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:g}"
+def write_together(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write all files; a folder that was not there appears with all or not at all, earlier files are replaced."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = folder.parent / f".{folder.name}.{os.getpid()}"
+    try:
+        fresh.mkdir()
+        for name, content in files.items():
+            (fresh / name).write_bytes(content)
+        if folder.is_dir() and any(folder.iterdir()):
+            for name in files:
+                os.replace(fresh / name, folder / name)
+        else:
+            os.rename(fresh, folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)

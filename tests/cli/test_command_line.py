@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def test_every_configured_verb_has_a_config_and_a_module() -> None:
     for name in configured:
         assert (config_root() / f"{name}.yaml").is_file()
     for name in VERBS:
-        assert (Path(__file__).parents[2] / "hdt_fm" / "cli" / f"{name}.py").is_file()
+        assert find_spec(f"hdt_fm.cli.{name}") is not None
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from hdt_fm.twin.night import DAY, Nights, effects_of, weekdays
-from hdt_fm.twin.nights.simulate import START, Cohort
-from hdt_fm.twin.settings import AlertSettings
-from hdt_fm.twin.watcher import Watcher
+from hdt_fm.twin.alert.settings import AlertSettings
+from hdt_fm.twin.alert.simulated.people import START, Cohort
+from hdt_fm.twin.alert.watcher import Watcher
+from hdt_fm.twin.nights.indicators import effects_of
+from hdt_fm.twin.nights.night import DAY, Nights, weekdays
 
 
 @pytest.fixture(scope="session")

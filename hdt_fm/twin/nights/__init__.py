@@ -1,1 +1,1 @@
-"""Simulated nights with known truth, and how alerts are scored on them."""
+"""One person's nights as rows of named numbers, from a table or from what devices recorded."""

@@ -1,0 +1,148 @@
+"""`hdt-fm twin forecast PATH checkpoint=FOLDER`: one person's glucose in, the next hours out."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hdt_fm.cli.main import EXIT_OK, Options
+from hdt_fm.cli.twin.arguments import ROOT, dates_of, folder_for, path_and_settings, target_of
+from hdt_fm.schema.errors import CheckpointError, ConfigError
+from hdt_fm.schema.series import ForecastTask
+
+if TYPE_CHECKING:
+    from hdt_fm.checkpoint import Model
+
+MODALITY = "glucose"
+MAKE_ONE = (
+    "make one: `hdt-fm shard experiment=t1d_uom source=FOLDER`, then pretrain and finetune with the same experiment; "
+    "it is runs/t1d_uom/finetune/checkpoint"
+)
+USAGE = """\
+usage: hdt-fm twin forecast PATH checkpoint=FOLDER [at=TIME] [dates=false] [--to FOLDER] [--json] [SETTING=...]
+
+  Says where glucose is expected to be in the next hours, with an interval that this person's own past has set, and how
+  far to trust it. Writes forecast.json, forecast.html (one file, no script) and forecast.png. It is no medical advice.
+
+  checkpoint=FOLDER        with a head that forecasts glucose (`hdt-fm finetune experiment=t1d_uom` makes one)
+  dates=false              times are told from the newest reading alone; no file holds a date or a time of day
+  --to FOLDER              where the files go; earlier ones in it are replaced (a new folder under {root})
+  --json                   print the content of forecast.json, with the folder, and nothing else
+
+{input}
+
+examples:
+  hdt-fm twin forecast libreview.csv checkpoint=runs/t1d_uom/finetune/checkpoint
+  hdt-fm twin forecast clarity.csv checkpoint=mine at=2026-03-05T14:30 utc_offset_s=0 --to ahead
+  hdt-fm twin forecast data/azt1d cohort=azt1d person=3 checkpoint=mine --json
+"""
+OWN = ("checkpoint", "dates", "to")
+
+
+def run(options: Options, arguments: list[str]) -> int:
+    """Read, ask, write, say."""
+    from hdt_fm.cli.twin import readings as given
+
+    if options.help or not arguments:
+        print(USAGE.format(root=ROOT, input=given.USAGE), end="")
+        return EXIT_OK
+    path, settings = path_and_settings("forecast", arguments, (*OWN, *given.SETTINGS))
+    told, folder = _forecast(path, settings)
+    if options.json:
+        print(json.dumps({**told, "folder": str(folder)}, allow_nan=False))
+    else:
+        from hdt_fm.twin.forecast.page import HTML_NAME, JSON_NAME, PNG_NAME
+        from hdt_fm.twin.forecast.told import lines
+
+        files = {"html": HTML_NAME, "png": PNG_NAME, "json": JSON_NAME}
+        print("\n".join([*lines(told), *(f"{kind} -> {folder / name}" for kind, name in files.items())]))
+    return EXIT_OK
+
+
+def _forecast(path: Path, settings: dict[str, str]) -> tuple[dict[str, Any], Path]:
+    """What is told, and the folder that it was written to; nothing is written if anything is wrong."""
+    dates, target = dates_of(settings), target_of(settings)
+    told = _told(path, settings, dates=dates)
+    from hdt_fm.twin.forecast.page import files_of
+    from hdt_fm.twin.page import write_together
+
+    files = files_of(told)
+    with folder_for("forecast", target) as folder:
+        write_together(folder, files)
+    return told, folder
+
+
+def _told(path: Path, settings: dict[str, str], *, dates: bool) -> dict[str, Any]:
+    from hdt_fm.checkpoint import load_preprocess
+    from hdt_fm.cli.series import corrections
+    from hdt_fm.cli.series import told as told_to_head
+    from hdt_fm.cli.twin.readings import read
+    from hdt_fm.cli.twin.refusals import check_habits
+    from hdt_fm.metrics.events import EVENTS
+    from hdt_fm.schema.modalities import modality
+    from hdt_fm.training.forecasts import ask
+    from hdt_fm.twin.forecast.outlook import OfPeople, outlook
+    from hdt_fm.twin.forecast.told import record
+
+    model, head, task = _head(settings)
+    given = read(path, settings, task, load_preprocess(settings["checkpoint"]).prepared(task.modality))
+    check_habits(given.series[-1], head.usual.tolist(), task)
+    moments, inputs = told_to_head(model, given.series, task, now=True)
+    said = ask(head, inputs)
+    added = corrections(head, moments, inputs, said)
+    found = outlook(
+        moments,
+        said + added[..., None],
+        OfPeople(head.levels, tuple(head.shift.tolist()), tuple(head.score_spread.tolist())),
+        readings_s=given.readings_s,
+        age_s=given.age_s,
+        events=EVENTS.get(task.modality, ()),
+        plausible=modality(task.modality).plausible,
+    )
+    return record(
+        found,
+        (given.times_s, given.values),
+        modality=task.modality,
+        unit=task.unit,
+        clock=given.clock,
+        dates=dates,
+        source=given.source,
+        notes=(*given.notes, _own_past(added[-1].tolist(), task)),
+    )
+
+
+def _own_past(added: Sequence[float], task: ForecastTask) -> str:
+    moved = ", ".join(
+        f"{value:+.0f} in {horizon / 60:g} min" for value, horizon in zip(added, task.horizons_s, strict=True)
+    )
+    return f"What came true of this person before today moves the answers ({task.unit}): {moved}."
+
+
+def _head(settings: dict[str, str]) -> "tuple[Model, Any, ForecastTask]":
+    from hdt_fm.checkpoint import load
+    from hdt_fm.cli.series import HEAD, head_name
+
+    if not settings.get("checkpoint"):
+        raise ConfigError(
+            "A forecast needs a checkpoint",
+            where="checkpoint",
+            expected=f"a folder with the head {head_name(MODALITY)}",
+            fix=MAKE_ONE,
+        )
+    model = load(settings["checkpoint"])
+    name = head_name(MODALITY)
+    if name not in model.heads or model.config.heads[name].name != HEAD:
+        raise CheckpointError(
+            f"The checkpoint has no head that forecasts {MODALITY}",
+            where="checkpoint",
+            expected=f"the head {name}",
+            got=", ".join(model.heads) or "no head",
+            fix=MAKE_ONE,
+        )
+    head = model.heads[name]
+    task = ForecastTask.of(head.asked)  # type: ignore[arg-type]
+    if task.modality != MODALITY:
+        raise CheckpointError(
+            "The head forecasts another modality", where=name, expected=MODALITY, got=task.modality, fix=MAKE_ONE
+        )
+    return model, head, task

@@ -1,0 +1,1 @@
+"""The hours ahead of a slow signal, with the person's own interval."""
