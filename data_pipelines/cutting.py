@@ -8,6 +8,7 @@ from pathlib import Path
 from data_pipelines.cohorts._twice import Trace, trace_of
 from data_pipelines.cohorts._visits import OneVisit
 from data_pipelines.consent import Consent
+from data_pipelines.local_time import with_local_time
 from data_pipelines.work import WORK_VERSION, VisitFacts, cut_to_file, digest_of, visit_digest
 from hdt_fm import __version__
 from hdt_fm.schema.errors import ConfigError, HdtError, ReaderError, RecordingError
@@ -73,6 +74,7 @@ def cut_visit(visit: Visit, place: int, settings: CutSettings) -> Found:
     """The same for a visit that is read already."""
     if settings.consent is not None and not settings.consent.allows(visit.subject):
         return Found(subject=visit.subject)
+    visit = with_local_time(visit)
     digest = digest_of([place, visit_digest(visit)])
     trace = trace_of(visit) if settings.traced else None
     if settings.preparation is None:

@@ -1,16 +1,18 @@
 """Glucose in 30, 60 and 120 minutes by people never seen: every model at the same origins, floors beside.
 
 python scripts/reproduce_glucose.py [--quick] [--json FILE] [--sets azt1d,shanghai_diabetes,t1d_uom] [--seeds N]
-                                    [--kind table|parts|personal] [--arima]
+                                    [--kind table|parts|personal|plan] [--arima]
 
 Recordings are those of HDT_FM_REAL_DATA. Each cohort is sharded (runs/NAME/shard). An encoder is pretrained on the
 other two cohorts alone, once for each set (runs/glucose_without_NAME/pretrain), so it has seen nobody who is asked and
 nobody who teaches a head. Series are read back from the windows, embedded once and kept; models are fitted on training
 people of 5 folds, N times: a seed is another split and other weights of heads. Scores are means over people, intervals
-over people; what was measured is scored, never what was filled in.
+over people; what was measured is scored, never what was filled in. Heads are told the last hours, the person's own
+week, and in AZT1D and T1D-UOM what still acts of insulin and carbohydrates (runs/NAME_treatments/shard).
 
 `--kind parts` is another table: what each part is worth (the encoder, its training, what reads embeddings, the own
-week, facts about people). `--kind personal` scores what comes after each person's first week.
+week, treatments, facts about people). `--kind personal` scores what comes after each person's first week. `--kind plan`
+tells a head beside what was then taken: what knowing the plan is worth, in a table that is named so.
 """
 
 import argparse
@@ -32,7 +34,7 @@ from hdt_fm.cli.compose import compose_config  # noqa: E402
 from hdt_fm.cli.progress import reporter  # noqa: E402
 from hdt_fm.cli.run import call  # noqa: E402
 from hdt_fm.data.covariates import StaticTable, learn_covariates  # noqa: E402
-from hdt_fm.data.series import series_of  # noqa: E402
+from hdt_fm.data.series import series_beside, series_of  # noqa: E402
 from hdt_fm.data.series_embeddings import (  # noqa: E402
     embed_series,
     load_series_embeddings,
@@ -49,6 +51,7 @@ from hdt_fm.schema.result import Result  # noqa: E402
 from hdt_fm.schema.series import DAY_S, Series  # noqa: E402
 from hdt_fm.signal.moments import Moments, moments_of, places_of  # noqa: E402
 from hdt_fm.signal.own_past import own_past, recent, windows_before  # noqa: E402
+from hdt_fm.signal.treatments import acting, planned  # noqa: E402
 from hdt_fm.training.forecasts import ask, ask_hidden, fit_forecast, inputs_of  # noqa: E402
 from hdt_fm.training.heads import take  # noqa: E402
 from hdt_fm.twin.own_layer import followed_people  # noqa: E402
@@ -58,9 +61,12 @@ HORIZONS_S = (1800.0, 3600.0, 7200.0)
 CONTEXT_S = 3 * 3600.0
 FROZEN = "frozen encoder of other cohorts, GRU head"
 OURS = f"{FROZEN}, last layer following the person"
+PLAN = f"{FROZEN}, plan told"
 # Of windows before: as many as there are days in a week, a day apart, newest at the origin.
 WINDOWS, APART_S = 7, float(DAY_S)
 WEEK_S = 7.0 * DAY_S
+# Of Shanghai's meals no amounts are known, and of most patients no rapid insulin.
+TREATED = {"azt1d": ("bolus", "carbs", "insulin_rate"), "t1d_uom": ("bolus", "carbs", "insulin_rate")}
 Context = np.ndarray | None
 
 
@@ -72,53 +78,108 @@ class Asked:
     moments: Moments
     readings: np.ndarray
     own_week: np.ndarray
+    treatments: np.ndarray
+    plan: np.ndarray
     facts: np.ndarray
     embed: Callable[[Encoder], np.ndarray]
     encoder: Encoder
 
+    @property
+    def glucose(self) -> np.ndarray:
+        """The last hours and the person's own week."""
+        return np.concatenate([self.readings, self.own_week], axis=1)
+
+    @property
+    def all(self) -> np.ndarray:
+        """What still acts of treatments beside, where the cohort knows it."""
+        return np.concatenate([self.glucose, self.treatments], axis=1)
+
 
 def table(asked: Asked, *, quick: bool) -> dict[str, Model]:
     """What must be beaten, and ours with and without its encoder."""
-    trees = 20 if quick else 300
-    both, embeddings = np.concatenate([asked.readings, asked.own_week], axis=1), asked.embed(asked.encoder)
-    ours = head(both, embeddings, quick=quick)
+    embeddings = asked.embed(asked.encoder)
+    ours = head(asked.all, embeddings, quick=quick)
     return {
         "last value": Model(floors.last_value(), "baseline"),
         "damped trend": Model(floors.damped_trend(), "baseline"),
         "seasonal naive, a day": Model(floors.seasonal_naive(), "baseline"),
         "ridge": Model(floors.ridge(), "baseline"),
-        "LightGBM": Model(floors.lightgbm_quantiles(trees=trees), "baseline"),
-        "head without encoder: readings, own week": Model(head(both, None, quick=quick), "baseline"),
+        "LightGBM": Model(floors.lightgbm_quantiles(trees=trees(quick)), "baseline"),
+        "the head without encoder": Model(head(asked.all, None, quick=quick), "baseline"),
         FROZEN: Model(ours, "ours"),
-        OURS: Model(following(asked, both, embeddings, ours.trained), "ours"),
+        OURS: Model(following(asked, asked.all, embeddings, ours.trained), "ours"),
     }
 
 
 def parts(asked: Asked, *, quick: bool) -> dict[str, Model]:
     """What each part is worth."""
-    trees = 20 if quick else 300
-    both, embeddings = np.concatenate([asked.readings, asked.own_week], axis=1), asked.embed(asked.encoder)
+    embeddings = asked.embed(asked.encoder)
     untrained = asked.embed(build_model(asked.encoder.config, seed=1))
     raw = windows_before(asked.moments, asked.series, windows=WINDOWS, apart_s=APART_S, span_s=float(DAY_S))
-    boosted = Kept(floors.lightgbm_quantiles(trees=trees, own_week=True))
+    told = np.concatenate([asked.own_week, asked.treatments], axis=1)
+    boosted = Kept(floors.lightgbm_quantiles(trees=trees(quick), beside=told))
     found: dict[str, Model] = {
-        "LightGBM": Model(floors.lightgbm_quantiles(trees=trees), "baseline"),
-        "LightGBM, own week beside": Model(boosted, "baseline"),
-        "LightGBM, own week beside, following the person": Model(following_trees(asked, both, boosted), "baseline"),
-        "head without encoder: readings": Model(head(asked.readings, None, quick=quick), "baseline"),
-        "head without encoder: readings, own week": Model(head(both, None, quick=quick), "baseline"),
-        "head on raw windows in place of embeddings": Model(head(both, raw, quick=quick), "baseline"),
-        "head on an encoder that was not trained": Model(head(both, untrained, quick=quick), "baseline"),
-        FROZEN: Model(head(both, embeddings, quick=quick), "ours"),
-        "the same, no own week": Model(head(asked.readings, embeddings, quick=quick), "ours"),
-        "the same, newest window alone": Model(head(both, embeddings[:, -1:], quick=quick), "ours"),
+        "LightGBM": Model(floors.lightgbm_quantiles(trees=trees(quick)), "baseline"),
+        "LightGBM told what the head is told": Model(boosted, "baseline"),
+        "the same, following the person": Model(following_trees(asked, asked.all, boosted), "baseline"),
+        "the head without encoder": Model(head(asked.all, None, quick=quick), "baseline"),
+        "the head without encoder, the last three hours alone": Model(
+            head(asked.readings, None, quick=quick), "baseline"
+        ),
+        "the head on raw windows in place of embeddings": Model(head(asked.all, raw, quick=quick), "baseline"),
+        "the head on an encoder that was not trained": Model(head(asked.all, untrained, quick=quick), "baseline"),
+        FROZEN: Model(head(asked.all, embeddings, quick=quick), "ours"),
+        "ours without the own week": Model(
+            head(np.concatenate([asked.readings, asked.treatments], axis=1), embeddings, quick=quick), "ours"
+        ),
+        "ours, newest window alone": Model(head(asked.all, embeddings[:, -1:], quick=quick), "ours"),
     }
+    if asked.treatments.shape[1]:
+        found["ours without treatments"] = Model(head(asked.glucose, embeddings, quick=quick), "ours")
     if asked.facts.shape[1]:
-        beside = np.concatenate([both, asked.facts], axis=1)
-        found["the same, facts about people beside"] = Model(head(beside, embeddings, quick=quick), "ours")
+        beside = np.concatenate([asked.all, asked.facts], axis=1)
+        found["ours, facts about people beside"] = Model(head(beside, embeddings, quick=quick), "ours")
     for kind, word in (("lstm", "LSTM"), ("transformer", "Transformer")):
-        found[f"the same, {word} head"] = Model(head(both, embeddings, kind=kind, quick=quick), "ours")
+        found[f"ours, {word} head"] = Model(head(asked.all, embeddings, kind=kind, quick=quick), "ours")
     return found
+
+
+def personal(asked: Asked, *, quick: bool) -> dict[str, Model]:
+    """What a person's first week is worth, asked about after it, and what all that came since."""
+    embeddings = asked.embed(asked.encoder)
+    readings, ours = head(asked.readings, None, quick=quick), head(asked.all, embeddings, quick=quick)
+    week = {"from_s": WEEK_S, "until_s": WEEK_S - 1}
+    return {
+        "last value": Model(floors.last_value(), "baseline"),
+        "ridge": Model(floors.ridge(), "baseline"),
+        "the head without encoder, the last three hours alone": Model(readings, "baseline"),
+        FROZEN: Model(ours, "ours"),
+        f"{FROZEN}, last layer of the person's first week": Model(
+            following(asked, asked.all, embeddings, ours.trained, **week), "ours"
+        ),
+        OURS: Model(following(asked, asked.all, embeddings, ours.trained, from_s=WEEK_S), "ours"),
+    }
+
+
+def plan(asked: Asked, *, quick: bool) -> dict[str, Model]:
+    """What it is worth to know what will be taken; no forecast of what comes by itself, and named so."""
+    if not asked.plan.shape[1]:
+        raise SystemExit("no plan is known of this cohort: give --sets " + ",".join(TREATED))
+    embeddings = asked.embed(asked.encoder)
+    told = np.concatenate([asked.own_week, asked.treatments, asked.plan], axis=1)
+    both = np.concatenate([asked.all, asked.plan], axis=1)
+    ours = head(both, embeddings, quick=quick)
+    return {
+        "ridge": Model(floors.ridge(), "baseline"),
+        "LightGBM, plan told": Model(floors.lightgbm_quantiles(trees=trees(quick), beside=told), "baseline"),
+        f"{FROZEN}, no plan told": Model(head(asked.all, embeddings, quick=quick), "baseline"),
+        PLAN: Model(ours, "ours"),
+    }
+
+
+def trees(quick: bool) -> int:
+    """Of LightGBM, for each level."""
+    return 20 if quick else 300
 
 
 @dataclass
@@ -150,23 +211,6 @@ class Head:
         fit_forecast(net, some, change, moments.group[train], epochs=self.epochs, seed=seed)
         self.trained.update(net=net, train=train)
         return ask(net, take(inputs, torch.from_numpy(asked)))
-
-
-def personal(asked: Asked, *, quick: bool) -> dict[str, Model]:
-    """What a person's first week is worth, asked about after it, and what all that came since."""
-    both, embeddings = np.concatenate([asked.readings, asked.own_week], axis=1), asked.embed(asked.encoder)
-    readings, ours = head(asked.readings, None, quick=quick), head(both, embeddings, quick=quick)
-    week = {"from_s": WEEK_S, "until_s": WEEK_S - 1}
-    return {
-        "last value": Model(floors.last_value(), "baseline"),
-        "ridge": Model(floors.ridge(), "baseline"),
-        "head without encoder: readings of three hours": Model(readings, "baseline"),
-        FROZEN: Model(ours, "ours"),
-        f"{FROZEN}, last layer of the person's first week": Model(
-            following(asked, both, embeddings, ours.trained, **week), "ours"
-        ),
-        OURS: Model(following(asked, both, embeddings, ours.trained, from_s=WEEK_S), "ours"),
-    }
 
 
 def after_first_week(moments: Moments) -> np.ndarray:
@@ -264,14 +308,36 @@ def asked_of(name: str, *, quick: bool) -> Asked:
     people = folder.manifest.subjects
     columns = learn_covariates(sorted({name for one in people for name in one.covariates}), people)
     facts = StaticTable.of(columns, people).features(columns, moments.subject)
-    return Asked(series, moments, recent(moments), own_past(moments, series), facts, embed, encoder)
-
-
-def sharded(name: str, *, quick: bool) -> Path:
-    """Shard a cohort; what is there already is found whole."""
-    config = compose_config(
-        "shard", [f"experiment={name}", *(["cohort.limit=6", f"name={name}_quick"] if quick else [])]
+    given = treatments(name, folder, quick=quick)
+    return Asked(
+        series=series,
+        moments=moments,
+        readings=recent(moments),
+        own_week=own_past(moments, series),
+        treatments=acting(moments, given),
+        plan=planned(moments, given),
+        facts=facts,
+        embed=embed,
+        encoder=encoder,
     )
+
+
+def treatments(name: str, folder: ShardFolder, *, quick: bool) -> dict[str, list[Series]]:
+    """What was given to the people of a set, where it is known."""
+    if name not in TREATED:
+        return {}
+    other = ShardFolder.open(sharded(name, "preparation=treatments_5min", beside="_treatments", quick=quick))
+    return {one: series_beside(folder, other, one) for one in TREATED[name]}
+
+
+def sharded(name: str, *settings: str, beside: str = "", quick: bool) -> Path:
+    """Shard a cohort; what is there already is found whole.
+
+    Args:
+        beside: After the name of the run, for windows of something else.
+    """
+    run = f"name={name}{'_quick' if quick else ''}{beside}"
+    config = compose_config("shard", [f"experiment={name}", run, *settings, *(["cohort.limit=6"] if quick else [])])
     call("shard", config)
     return Path(config.value("shards"))
 
@@ -301,13 +367,14 @@ def run(name: str, options: argparse.Namespace) -> Result:
         "table": (table, "", ("last value", "damped trend", "seasonal naive, a day", "ridge", "LightGBM")),
         "parts": (parts, ", part by part", ("LightGBM",)),
         "personal": (personal, ", after a person's first week", ("ridge",)),
+        "plan": (plan, ", with the plan told", ("ridge",)),
     }[options.kind]
     return backtest(
         f"glucose of {name}{words}",
         asked.series,
         asked.moments,
         make(asked, quick=options.quick),
-        headline=FROZEN if options.kind == "parts" else OURS,
+        headline={"parts": FROZEN, "plan": PLAN}.get(options.kind, OURS),
         folds=3 if options.quick else 5,
         seeds=range(options.seeds),
         events=EVENTS["glucose"],
@@ -326,7 +393,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as a flat list")
     parser.add_argument("--sets", default=",".join(SETS), help="cohorts, by commas")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--kind", choices=("table", "parts", "personal"), default="table")
+    parser.add_argument("--kind", choices=("table", "parts", "personal", "plan"), default="table")
     parser.add_argument("--arima", action="store_true", help="AutoARIMA beside, at 400 origins (extra arima)")
     options = parser.parse_args()
     torch.set_num_threads(1)

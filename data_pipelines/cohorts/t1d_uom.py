@@ -15,7 +15,7 @@ from data_pipelines.cohorts._diabetes import amounts, held, insulin_rate, requir
 from data_pipelines.cohorts._tables import csv_table, numbers, with_columns
 from data_pipelines.cohorts._visits import OneVisit, Visits
 from data_pipelines.readers._clock import local_seconds
-from data_pipelines.readers._slow import Worn, averaged, intervals, spread
+from data_pipelines.readers._slow import Worn, averaged, intervals, spread, utc_offsets
 from hdt_fm.schema.errors import ReaderError
 from hdt_fm.schema.recording import NS_PER_S, LabelTrack, Recording, Visit
 from hdt_fm.schema.subject import SubjectKey
@@ -96,6 +96,16 @@ class _Clock:
             return (local - self.offset_s[at]) * NS_PER_S
         return (local - np.where(_british_summer(local), 3600, 0)) * NS_PER_S
 
+    def track(self, first_ns: int, last_ns: int) -> LabelTrack:
+        """How far it is ahead of UTC from hour to hour."""
+        utc_s = np.arange(first_ns // NS_PER_S, last_ns // NS_PER_S + 3600, 3600)
+        if len(self.from_local_s):
+            at = np.searchsorted(self.from_local_s - self.offset_s, utc_s, side="right") - 1
+            offset_s = self.offset_s[np.maximum(at, 0)]
+        else:
+            offset_s = np.where(_british_summer(utc_s + 3600), 3600, 0)
+        return utc_offsets(utc_s * NS_PER_S, offset_s)
+
 
 def _british_summer(local_s: NDArray[np.int64]) -> NDArray[np.bool_]:
     """From 1 o'clock UTC on the last Sunday of March to that of October."""
@@ -138,6 +148,9 @@ def _read(files: Mapping[str, Path], subject: str, group: str) -> Visit:
         tracks += [amounts(n, times, numbers(table[c], where="Nutrition"), "g") for n, c in _MEALS.items()]
     if (table := _table(files, "sleeptime", ())) is not None:
         tracks.append(_stages(table))
+    if recordings:
+        spans = [(one.start_ns, one.end_ns) for one in recordings.values()]
+        tracks.append(clock.track(min(first for first, _ in spans), max(last for _, last in spans)))
     labels = {track.name: track for track in tracks if len(track.values)}
     return Visit(subject=subject, recordings=recordings, labels=labels, group=group, source="t1d_uom")
 

@@ -16,7 +16,7 @@ from hdt_fm.cli.run import Run, write_text
 from hdt_fm.cli.series import COVERAGE, HEAD, corrections, head_name, plain, told, usual
 from hdt_fm.cli.settings import FinetuneSettings, SeriesSettings
 from hdt_fm.cli.workflow import encoder_digest, open_shards, people_of, prepare_machine
-from hdt_fm.data.series import series_of
+from hdt_fm.data.series import series_beside, series_of
 from hdt_fm.data.shards import ShardFolder
 from hdt_fm.evaluation.backtest import floors
 from hdt_fm.evaluation.backtest.run import Model as Contender
@@ -47,13 +47,13 @@ def run(run: Run) -> RunRecord:
     config = run.config
     prepare_machine(config)
     folder, checkpoint = open_shards(config), Path(config.value("checkpoint"))
-    model, series, task = load(checkpoint), *_asked(config, folder)
+    model, series, given, task = load(checkpoint), *_asked(config, folder)
     target = run.folder / "checkpoint"
     # Before anything is trained: what lies there already may not be readable.
     base = _base(model, target)
     fold_people = _people(config, folder, checkpoint)
     run.say(f"{task.modality} of {len({one.group for one in series})} people: embedding")
-    moments, inputs = told(model, series, task, kept=run.folder / "series_embeddings.safetensors")
+    moments, inputs = told(model, series, task, given=given, kept=run.folder / "series_embeddings.safetensors")
     fold = _fold(moments, fold_people)
     part = _part(config, task, inputs)
     made: dict[str, Any] = {}
@@ -126,21 +126,51 @@ def run(run: Run) -> RunRecord:
 def plan(config: Config) -> dict[str, Any]:
     """Read the series and say how much there is to learn from."""
     folder = open_shards(config)
-    series, task = _asked(config, folder)
+    series, given, task = _asked(config, folder)
     hours = sum(float(one.observed.sum()) * one.step_s for one in series) / 3600
-    return {"head": head_name(task.modality), "people": len({one.group for one in series}), "hours read": round(hours)}
+    told_of = {name: len({one.group for one in some}) for name, some in given.items()}
+    people = {"people": len({one.group for one in series}), "hours read": round(hours)}
+    return {"head": head_name(task.modality), **people, **{f"people with {name}": n for name, n in told_of.items()}}
 
 
-def _asked(config: Config, folder: ShardFolder) -> tuple[list[Series], ForecastTask]:
+def _asked(config: Config, folder: ShardFolder) -> tuple[list[Series], dict[str, list[Series]], ForecastTask]:
+    """The series, those of treatments beside, and what a head is asked."""
     settings = config.section("series", SeriesSettings)
     assert settings.modality is not None, "the verb goes elsewhere where there is none"
-    series = series_of(folder, settings.modality)
+    series, given = series_of(folder, settings.modality), _given(folder, settings)
+    steps = {one.step_s for some in given.values() for one in some}
+    if len(steps) > 1:
+        raise ConfigError(
+            "Treatments are not on one grid",
+            where="series.treatments",
+            expected="one sampling rate for all",
+            got=f"steps of {', '.join(f'{one:g} s' for one in sorted(steps))}",
+            fix="shard them with preparation=treatments_5min",
+        )
+    told_beside = {"treatments": tuple(sorted(given)), **({"treatments_step_s": steps.pop()} if steps else {})}
     task = ForecastTask(
         unit=modality(settings.modality).unit,
         step_s=series[0].step_s,
-        **settings.model_dump(),
+        **{**settings.model_dump(), **told_beside},
     )
-    return series, task
+    return series, given, task
+
+
+def _given(folder: ShardFolder, settings: SeriesSettings) -> dict[str, list[Series]]:
+    """Of each treatment that somebody of the folder is known to have been given."""
+    if settings.treatments is None:
+        return {}
+    other = ShardFolder.open(Path(settings.treatments))
+    found = {name: series_beside(folder, other, name) for name in other.modalities}
+    found = {name: some for name, some in found.items() if some}
+    if not found:
+        raise ConfigError(
+            "The folder of treatments knows nobody of these shards",
+            where="series.treatments",
+            expected="shards of the same cohort with preparation=treatments_5min",
+            fix="shard the same source again: hdt-fm shard ... preparation=treatments_5min name=NAME",
+        )
+    return found
 
 
 def _part(config: Config, task: ForecastTask, inputs: HeadInput) -> Part:

@@ -1,8 +1,9 @@
 """Forecasts of a slow signal, for the verbs that teach and ask them: what a head is told is made here alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from hdt_fm.schema.protocols import HeadInput
 from hdt_fm.schema.series import ForecastTask, Series
 from hdt_fm.signal.moments import Moments, moments_of, places_of
 from hdt_fm.signal.own_past import own_past, recent
+from hdt_fm.signal.treatments import acting
 from hdt_fm.training.forecasts import ask_hidden, inputs_of
 from hdt_fm.twin.own_layer import followed_people
 
@@ -34,11 +36,18 @@ def head_name(modality: str) -> str:
 
 
 def told(
-    model: Model, series: Sequence[Series], task: ForecastTask, *, kept: Path | None = None, now: bool = False
+    model: Model,
+    series: Sequence[Series],
+    task: ForecastTask,
+    *,
+    given: Mapping[str, Sequence[Series]] = MappingProxyType({}),
+    kept: Path | None = None,
+    now: bool = False,
 ) -> tuple[Moments, HeadInput]:
     """Origins and all that a head is told at them.
 
     Args:
+        given: Series of the task's treatments; one that is not there is unknown, which a head was taught to hear.
         kept: Where embeddings are kept between runs; None keeps nothing.
         now: Of someone who is asked now: origins are counted back from the newest reading, and none needs a future.
     """
@@ -50,7 +59,8 @@ def told(
         scored=not now,
         to_newest=now,
     )
-    known = np.concatenate([recent(moments), own_past(moments, series)], axis=1)
+    treatments = acting(moments, {name: given.get(name, ()) for name in task.treatments})
+    known = np.concatenate([recent(moments), own_past(moments, series), treatments], axis=1)
     context = None
     if task.windows:
         embeddings = _embeddings(model, series, task, kept, now=now)
@@ -110,7 +120,7 @@ def unread_s(model: Model, modality: str) -> float:
 
 def plain(task: ForecastTask) -> dict[str, Any]:
     """As a checkpoint holds it."""
-    return {**asdict(task), "horizons_s": list(task.horizons_s)}
+    return {**asdict(task), "horizons_s": list(task.horizons_s), "treatments": list(task.treatments)}
 
 
 def usual(series: Sequence[Series], groups: Sequence[int]) -> np.ndarray:

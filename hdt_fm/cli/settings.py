@@ -149,6 +149,7 @@ class SeriesSettings(Plain):
     every_s: float = Field(gt=0)
     windows: int = Field(ge=0)
     apart_s: float = Field(gt=0)
+    treatments: str | None = None
 
 
 class ExplainSettings(Plain):

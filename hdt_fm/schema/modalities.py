@@ -32,6 +32,8 @@ class Modality:
         plausible: Canonical range outside which a sample cannot come from a living, worn body.
         label: What a person reads in a figure.
         place: Where it is worn; empty for the primary worn device.
+        given: Whether it is an amount given at moments (a dose, a meal): a sample is the sum of its step, and recordings
+            are made of the visit's events of that name. `plausible` is then of one event.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Modality:
     plausible: tuple[float, float]
     units: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     place: str = ""
+    given: bool = False
 
     @property
     def kind(self) -> str:
@@ -132,6 +135,10 @@ MODALITIES: Mapping[str, Modality] = _table(
     Modality("power", "W", "Power", (0.0, 3_000.0)),
     Modality("altitude", "m", "Altitude", (-500.0, 9_000.0), {"km": (1e3, 0.0), "ft": (0.3048, 0.0)}),
     Modality("insulin_rate", "U/h", "Basal insulin", (0.0, 35.0)),
+    # Given at moments; one that nobody survives, or eats, is a slip of the unit.
+    Modality("bolus", "U", "Rapid insulin", (0.0, 100.0), {"mU": (1e-3, 0.0)}, given=True),
+    Modality("long_acting", "U", "Long-acting insulin", (0.0, 200.0), {"mU": (1e-3, 0.0)}, given=True),
+    Modality("carbs", "g", "Carbohydrates", (0.0, 500.0), {"mg": (1e-3, 0.0)}, given=True),
 )
 
 

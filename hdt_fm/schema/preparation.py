@@ -75,6 +75,8 @@ class ModalityPreparation(Plain):
     `source` names the recording, where it is not the one of the modality's own name: so windows hold a signal raw and
     cleaned, `ppg` and, from the same recording, `ppg_wrist`. `own_start_s` puts a recording on the scale of its own
     first seconds (median 0, interquartile range that of a normal distribution of SD 1), which are spent on it.
+    `resampling` is by soxr's filter, which looks some samples ahead; or, for slow signals that are forecast, by what was
+    read up to each new sample: the "newest" reading of a step, or the "mean" of all.
     """
 
     sampling_rate_hz: float = Field(gt=0)
@@ -88,12 +90,20 @@ class ModalityPreparation(Plain):
     own_start_s: float | None = Field(default=None, gt=0)
     artefacts: ArtefactSettings | None = None
     cancel_noise: NoiseCancelling | None = None
+    resampling: Literal["filter", "newest", "mean"] = "filter"
 
     @model_serializer(mode="wrap")
     def _written(self, handler: Any) -> dict[str, Any]:
         # Without the later settings a preparation is written as it always was: digests of shards stay.
         written = handler(self)
-        later = {"causal": False, "source": None, "own_start_s": None, "artefacts": None, "cancel_noise": None}
+        later = {
+            "causal": False,
+            "source": None,
+            "own_start_s": None,
+            "artefacts": None,
+            "cancel_noise": None,
+            "resampling": "filter",
+        }
         return {key: value for key, value in written.items() if key not in later or getattr(self, key) != later[key]}
 
     @model_validator(mode="after")

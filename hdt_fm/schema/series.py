@@ -2,7 +2,8 @@
 
 Contract, version 1: a place that was not measured MUST be `observed == False`, whatever its value: nothing is filled.
 Places MUST be `step_s` apart. Series of one person MAY be several (recordings far apart); `group` is equal for people
-who stay on one side of every split. `start_s` is on the person's own shifted calendar: its time of day is true.
+who stay on one side of every split. `start_s` is on the person's own shifted calendar, the same for all series of a
+person; with `utc_offset_s` added its time of day is the local one.
 """
 
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ class Series:
     start_s: float
     subject: int
     group: int
+    utc_offset_s: float = 0.0
 
     def __post_init__(self) -> None:
         if self.values.shape != self.observed.shape or self.values.ndim != 1 or not self.step_s > 0:
@@ -56,6 +58,7 @@ class ForecastTask:
         horizons_s: Times ahead that are answered.
         every_s: Between origins.
         windows, apart_s: Embedded windows before, and how far apart they end; 0 windows: none.
+        treatments, treatments_step_s: What was given, by name, and the step in which it is summed; none: not told.
     """
 
     modality: str
@@ -66,8 +69,12 @@ class ForecastTask:
     every_s: float
     windows: int
     apart_s: float
+    treatments: tuple[str, ...] = ()
+    treatments_step_s: float = 300.0
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "ForecastTask":
         """From plain values, as a checkpoint holds them."""
-        return cls(**{**plain, "horizons_s": tuple(float(one) for one in plain["horizons_s"])})
+        horizons_s = tuple(float(one) for one in plain["horizons_s"])
+        # Heads of before treatments were told have none.
+        return cls(**{**plain, "horizons_s": horizons_s, "treatments": tuple(plain.get("treatments", ()))})

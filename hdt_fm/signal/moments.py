@@ -133,7 +133,7 @@ def _of_one(
         "last": one.values[newest[places]].astype(np.float64),
         "group": np.full(size, one.group),
         "subject": np.full(size, one.subject),
-        "clock_s": time_s % DAY_S,
+        "clock_s": (time_s + one.utc_offset_s) % DAY_S,
         "time_s": time_s,
     }
 

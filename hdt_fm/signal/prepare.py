@@ -1,5 +1,6 @@
 """One recording made ready for windows: resampled, filtered, cleaned if asked, turned the right way up."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,7 @@ from hdt_fm.schema.preparation import ArtefactClass, ModalityPreparation, NoiseC
 from hdt_fm.schema.recording import NS_PER_S, Recording
 from hdt_fm.signal.adaptive_noise import Canceller
 from hdt_fm.signal.artefacts import Artefacts, find
+from hdt_fm.signal.coarsen import coarsen
 from hdt_fm.signal.filters import band_filter
 from hdt_fm.signal.normalise import after_own_start
 from hdt_fm.signal.resample import resample
@@ -100,7 +102,11 @@ def prepare_beside(recording: Recording, settings: ModalityPreparation, beside: 
 
 def _filtered(recording: Recording, settings: ModalityPreparation) -> Recording:
     rate = settings.sampling_rate_hz
-    values, observed = resample(recording.values, recording.observed, recording.sampling_rate_hz, rate)
+    values, observed, had = recording.values, recording.observed, recording.sampling_rate_hz
+    if settings.resampling == "filter":
+        values, observed = resample(values, observed, had, rate)
+    elif not math.isclose(had, rate, rel_tol=1e-9):
+        values, observed = coarsen(values, observed, had, rate, settings.resampling)
     values, observed = band_filter(
         values,
         observed,

@@ -12,6 +12,7 @@ from hdt_fm.schema.preparation import ArtefactClass, Preparation
 from hdt_fm.schema.recording import NS_PER_S, Recording, Visit
 from hdt_fm.signal.align import ClockFit
 from hdt_fm.signal.artefacts import share_in
+from hdt_fm.signal.given import amounts_given
 from hdt_fm.signal.labels import window_labels
 from hdt_fm.signal.one_clock import on_one_clock
 from hdt_fm.signal.prepare import Prepared, prepare_beside
@@ -76,11 +77,7 @@ def cut(visit: Visit, preparation: Preparation) -> Windows:
     if preparation.align_to is not None:
         aligned = on_one_clock(visit, preparation.align_to)
         visit, clocks = aligned.visit, aligned.fits
-    sources = {
-        name: visit.recordings[settings.source or name]
-        for name, settings in preparation.modalities.items()
-        if (settings.source or name) in visit.recordings
-    }
+    sources = _sources(visit, preparation)
     found = {
         name: prepare_beside(source, preparation.modalities[name], visit.recordings) for name, source in sources.items()
     }
@@ -132,6 +129,18 @@ def cut(visit: Visit, preparation: Preparation) -> Windows:
         },
         clocks=clocks,
     )
+
+
+def _sources(visit: Visit, preparation: Preparation) -> dict[str, Recording]:
+    """What each modality is made of: a recording, or events of what was given."""
+    found = {}
+    for name, settings in preparation.modalities.items():
+        own = settings.source or name
+        if own in visit.recordings:
+            found[name] = visit.recordings[own]
+        elif modality(name).given and (made := amounts_given(visit, own, settings.sampling_rate_hz)) is not None:
+            found[name] = made
+    return found
 
 
 def _artefacts(

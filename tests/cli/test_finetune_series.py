@@ -33,7 +33,7 @@ SMALL = [
 
 
 def fabricate(folder: Path, people: int = 8, days: int = 4) -> None:
-    """AZT1D's layout: a daily wave with slow noise, every five minutes."""
+    """AZT1D's layout: a daily wave with slow noise, every five minutes, and a meal with a dose every six hours."""
     for person in range(1, people + 1):
         generator = np.random.default_rng(person)
         count, noise = days * 288, 0.0
@@ -44,7 +44,8 @@ def fabricate(folder: Path, people: int = 8, days: int = 4) -> None:
             noise = 0.97 * noise + generator.normal(0, 4 + person / 2)
             value = 140 + 25 * np.sin(2 * np.pi * place / 288) + noise
             at = (start + timedelta(minutes=5 * place)).strftime("%Y-%m-%d %H:%M:%S")
-            lines.append(f"{at},,,,,,,,{value:.0f}")
+            dose, carbs = (4 + person / 4, 40 + person) if place % 72 == 30 else ("", "")
+            lines.append(f"{at},,,0.8,,{dose},,{carbs},{value:.0f}")
         (home / f"Subject {person}.csv").write_text("\n".join(lines) + "\n")
 
 
@@ -137,6 +138,65 @@ def test_an_encoder_that_reads_the_end_is_refused_before_and_after(
     capsys.readouterr()
     assert main(["finetune", *words]) == EXIT_USER_ERROR
     assert "reads its windows to the end" in capsys.readouterr().err
+
+
+def treated(chosen: list[str], tmp_path: Path) -> list[str]:
+    """The same with treatments told."""
+    own = [word for word in chosen if not word.startswith("root=")]
+    given = [*own, f"root={tmp_path / 'given'}", "preparation=treatments_5min"]
+    assert main(["shard", *given]) == EXIT_OK
+    home = root(chosen)
+    kept = [f"shards={home / 'shard' / 'windows'}", f"checkpoint={home / 'pretrain' / 'checkpoint'}"]
+    folder = tmp_path / "given" / "shard" / "windows"
+    return [*own, *kept, f"root={tmp_path / 'run'}", f"series.treatments={folder}"]
+
+
+def test_treatments_are_told_where_their_shards_are_named(
+    chosen: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = treated(chosen, tmp_path)
+    capsys.readouterr()
+    assert main(["finetune", *words, "--dry-run", "--json"]) == EXIT_OK
+    plan = json.loads(capsys.readouterr().out)
+    assert [plan[f"people with {name}"] for name in ("bolus", "carbs", "insulin_rate")] == [8, 8, 8]
+    assert main(["finetune", *words]) == EXIT_OK
+    checkpoint = tmp_path / "run" / "finetune" / "checkpoint"
+    model = load(checkpoint)
+    head = model.heads[head_name("glucose")]
+    task = ForecastTask.of(head.asked)
+    assert (task.treatments, task.treatments_step_s) == (("bolus", "carbs", "insulin_rate"), 300.0)
+    # One person asked as of a moment: a dose and a meal before it are heard, those after it are not.
+    source = Path(next(word for word in chosen if word.startswith("source=")).removeprefix("source="))
+    home = source / "CGM Records" / "Subject 3" / "Subject 3.csv"
+    was, answers = home.read_text(), []
+    asked = ["cohort=azt1d", "person=2", "at=2024-01-08T06:00", f"checkpoint={checkpoint}", "--json"]
+    for time in (None, "2024-01-08 05:30:00", "2024-01-08 06:05:00"):
+        lines = was.splitlines()
+        for place, line in enumerate(lines):
+            if time is not None and line.startswith(time):
+                cells = line.split(",")
+                lines[place] = ",".join([*cells[:5], "12", "", "90", cells[8]])
+        home.write_text("\n".join(lines) + "\n")
+        capsys.readouterr()
+        assert main(["twin", "forecast", str(source), *asked, "--to", str(tmp_path / "said")]) == EXIT_OK
+        answers.append([one["point"] for one in json.loads(capsys.readouterr().out)["ahead"]])
+    home.write_text(was)
+    assert answers[0] != answers[1]
+    assert answers[0] == answers[2]
+
+
+def test_folders_that_know_no_treatment_of_these_people_are_refused(
+    chosen: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fabricate_uom(tmp_path / "files")
+    others = ["experiment=t1d_uom", f"source={tmp_path / 'files'}", f"root={tmp_path / 'other'}"]
+    assert main(["shard", *others]) == EXIT_OK
+    capsys.readouterr()
+    wrong = f"series.treatments={tmp_path / 'other' / 'shard' / 'windows'}"
+    assert main(["finetune", *chosen, f"root={root(chosen)}", wrong]) == EXIT_USER_ERROR
+    error = capsys.readouterr().err
+    assert "knows nobody of these shards" in error
+    assert "preparation=treatments_5min" in error
 
 
 def fabricate_uom(folder: Path, people: int = 6, days: int = 4) -> None:

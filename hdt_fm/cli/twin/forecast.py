@@ -87,7 +87,7 @@ def _told(path: Path, settings: dict[str, str], *, dates: bool) -> dict[str, Any
     model, head, task = _head(settings)
     given = read(path, settings, task, load_preprocess(settings["checkpoint"]).prepared(task.modality))
     check_habits(given.series[-1], head.usual.tolist(), task)
-    moments, inputs = told_to_head(model, given.series, task, now=True)
+    moments, inputs = told_to_head(model, given.series, task, given=given.given, now=True)
     said = ask(head, inputs)
     added = corrections(head, moments, inputs, said)
     found = outlook(

@@ -12,9 +12,12 @@ from hdt_fm.cli.twin.arguments import whole_number
 from hdt_fm.cli.twin.person import visits_of_one
 from hdt_fm.cli.twin.refusals import check_age, check_known, check_step
 from hdt_fm.schema.errors import ConfigError, ReaderError, RecordingError
+from hdt_fm.schema.modalities import modality
 from hdt_fm.schema.preparation import ModalityPreparation
 from hdt_fm.schema.recording import NS_PER_S, Recording, Visit
 from hdt_fm.schema.series import DAY_S, ForecastTask, Series
+from hdt_fm.signal.coarsen import coarsen
+from hdt_fm.signal.given import amounts_given
 from hdt_fm.signal.prepare import prepare
 
 SETTINGS = ("reader", "cohort", "person", "utc_offset_s", "at")
@@ -46,6 +49,7 @@ class Readings:
         age_s: Of the newest reading.
         clock: Of `hdt_fm.twin.forecast.told.CLOCKS`.
         source: Format or cohort.
+        given: What the head is told of treatments, each on its own grid of the same clock.
         notes: What a person should know of the reading, a line each.
     """
 
@@ -55,6 +59,7 @@ class Readings:
     age_s: float
     clock: str
     source: str
+    given: Mapping[str, tuple[Series, ...]]
     notes: tuple[str, ...]
 
     @property
@@ -102,6 +107,8 @@ def read(path: Path, settings: Mapping[str, str], task: ForecastTask, preparatio
         notes.append(f"readings every {step_s / 60:g} min were brought to {task.step_s / 60:g} min, as in training")
     if len(kept) > 1:
         notes.append(f"the newest of {len(kept)} recordings")
+    given = _given(newest, task)
+    notes += [f"nothing is known here of {modality(name).label.lower()}" for name in task.treatments if not given[name]]
     return Readings(
         series=series,
         times_s=newest.times_s,
@@ -109,6 +116,7 @@ def read(path: Path, settings: Mapping[str, str], task: ForecastTask, preparatio
         age_s=age_s,
         clock=_clock(newest.visit, newest.recording, offset),
         source=source,
+        given=given,
         notes=tuple(notes),
     )
 
@@ -192,6 +200,23 @@ def _series(cut: _Cut, task: ForecastTask, preparation: ModalityPreparation) -> 
         )
         for part in parts
     )
+
+
+def _given(cut: _Cut, task: ForecastTask) -> dict[str, tuple[Series, ...]]:
+    """Treatments of the same visit. They reach past the newest reading; a step of them knows nothing that is later."""
+    found: dict[str, tuple[Series, ...]] = {}
+    for name in task.treatments:
+        rate = 1 / task.treatments_step_s
+        one = cut.visit.recordings.get(name) or amounts_given(cut.visit, name, rate)
+        if one is None:
+            found[name] = ()
+            continue
+        values, observed = one.values, one.observed
+        if not np.isclose(one.sampling_rate_hz, rate):
+            values, observed = coarsen(values, observed, one.sampling_rate_hz, rate, "newest")
+        start_s = one.start_ns / NS_PER_S + cut.offset_s
+        found[name] = (Series(values[0], observed, task.treatments_step_s, start_s, subject=0, group=0),)
+    return found
 
 
 def _offset(visit: Visit, one: Recording, given: int | None, at_s: float | None) -> int:

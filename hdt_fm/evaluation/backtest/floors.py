@@ -17,7 +17,7 @@ from sklearn.linear_model import RidgeCV
 from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.series import DAY_S, Series
 from hdt_fm.signal.moments import Moments, context_at, known_until
-from hdt_fm.signal.own_past import own_past, recent
+from hdt_fm.signal.own_past import recent
 
 # Numbers of origins: of training people, or of those asked; two kinds of rows, so no shape ties them.
 Rows = NDArray[np.int64]
@@ -105,12 +105,16 @@ def ridge(levels: Sequence[float] = LEVELS) -> Fit:
 
 
 def lightgbm_quantiles(
-    levels: Sequence[float] = LEVELS, *, trees: int = 300, seed: int = 0, own_week: bool = False
+    levels: Sequence[float] = LEVELS,
+    *,
+    trees: int = 300,
+    seed: int = 0,
+    beside: Float[np.ndarray, "origin feature"] | None = None,
 ) -> Fit:
     """Boosted trees on the same features: one of squared error for the point, and one for each level; one thread.
 
     Args:
-        own_week: The person's own days before stand beside the last hours (`own_past`).
+        beside: What is told beside the last hours (`own_past`, `acting`); NaN where unknown.
 
     Raises:
         ConfigError: If LightGBM is not installed.
@@ -134,8 +138,8 @@ def lightgbm_quantiles(
 
     def fit(moments: Moments, series: Sequence[Series], train: Rows, asked: Rows) -> Forecasts:
         features = recent(moments)
-        if own_week:
-            features = np.concatenate([features, own_past(moments, series)], axis=1)
+        if beside is not None:
+            features = np.concatenate([features, beside], axis=1)
         out = np.empty((len(asked), len(moments.horizons_s), 1 + len(levels)))
         for column in range(len(moments.horizons_s)):
             rows = train[np.isfinite(moments.target[train, column])]
