@@ -26,6 +26,7 @@ ROOMS = {
     "explain": {"schema", "checkpoint", "metrics"},
     "evaluation": {"schema", "metrics", "ops", "signal"},
     "report": {"schema"},
+    "simulation": {"schema"},
     "data_pipelines": {"schema", "signal"},
 }
 DOORS = {
