@@ -6,6 +6,7 @@ A kind by itself (`acc`) is that of the primary worn device; the same kind worn 
 To add a modality, add one entry here and its name to a run's list; nothing else changes.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -19,6 +20,7 @@ T = TypeVar("T")
 ARBITRARY = "au"
 # Facts about a person (age, sex, genotype): the same in all of a person's windows, and recorded by no device.
 STATIC = "static"
+DRUG = re.compile(r"drug_[a-z][a-z0-9_]{1,60}")
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class Modality:
         plausible: Canonical range outside which a sample cannot come from a living, worn body.
         label: What a person reads in a figure.
         place: Where it is worn; empty for the primary worn device.
-        given: Whether it is an amount given at moments (a dose, a meal): a sample is the sum of its step, and recordings
-            are made of the visit's events of that name. `plausible` is then of one event.
+        given: Whether it is an amount given at moments (a dose, a meal): a sample is the sum of its step, and
+            recordings are made of the visit's events of that name. `plausible` is then of one event.
     """
 
     name: str
@@ -71,6 +73,7 @@ def _table(*entries: Modality) -> Mapping[str, Modality]:
 
 
 _INF = float("inf")
+_MU, _MILLIGRAMS = {"mU": (1e-3, 0.0)}, {"mg": (1e-3, 0.0), "kg": (1e3, 0.0)}
 _VOLT_TO_MV = {"V": (1e3, 0.0), "uV": (1e-3, 0.0), "nV": (1e-6, 0.0)}
 
 MODALITIES: Mapping[str, Modality] = _table(
@@ -136,9 +139,17 @@ MODALITIES: Mapping[str, Modality] = _table(
     Modality("altitude", "m", "Altitude", (-500.0, 9_000.0), {"km": (1e3, 0.0), "ft": (0.3048, 0.0)}),
     Modality("insulin_rate", "U/h", "Basal insulin", (0.0, 35.0)),
     # Given at moments; one that nobody survives, or eats, is a slip of the unit.
-    Modality("bolus", "U", "Rapid insulin", (0.0, 100.0), {"mU": (1e-3, 0.0)}, given=True),
-    Modality("long_acting", "U", "Long-acting insulin", (0.0, 200.0), {"mU": (1e-3, 0.0)}, given=True),
-    Modality("carbs", "g", "Carbohydrates", (0.0, 500.0), {"mg": (1e-3, 0.0)}, given=True),
+    Modality("bolus", "U", "Rapid insulin", (0.0, 100.0), _MU, given=True),
+    Modality("long_acting", "U", "Long-acting insulin", (0.0, 200.0), _MU, given=True),
+    Modality("intermediate", "U", "Intermediate insulin", (0.0, 200.0), _MU, given=True),
+    Modality("premixed", "U", "Premixed insulin", (0.0, 200.0), _MU, given=True),
+    Modality("insulin_iv", "U", "Insulin into a vein", (0.0, 100.0), _MU, given=True),
+    Modality("carbs", "g", "Carbohydrates", (0.0, 500.0), _MILLIGRAMS, given=True),
+    Modality("protein", "g", "Protein", (0.0, 500.0), _MILLIGRAMS, given=True),
+    Modality("fat", "g", "Fat", (0.0, 500.0), _MILLIGRAMS, given=True),
+    Modality("fibre", "g", "Fibre", (0.0, 300.0), _MILLIGRAMS, given=True),
+    Modality("stimulation", "mA", "Stimulation", (0.0, 100.0), {"uA": (1e-3, 0.0), "A": (1e3, 0.0)}),
+    Modality("procedure", "1", "Procedures", (0.0, 1.0), given=True),
 )
 
 
@@ -153,7 +164,7 @@ PLACES: tuple[str, ...] = (
 def modality(name: str) -> Modality:
     """Look a modality up by name: a kind of the table, or `<kind>_<place>`.
 
-    `static` is one too, though no recording holds it (see `recorded`).
+    `static` is one too, though no recording holds it (see `recorded`); and so is each drug, as `drug_<name>`, in mg.
 
     Raises:
         UnknownNameError: If it is neither; the nearest known name is suggested.
@@ -162,6 +173,9 @@ def modality(name: str) -> Modality:
         return MODALITIES[name]
     if name == STATIC:
         return Modality(STATIC, ARBITRARY, "Facts about the person", (-_INF, _INF))
+    if DRUG.fullmatch(name):
+        drug = name.removeprefix("drug_").replace("_", " ")
+        return Modality(name, "mg", drug.capitalize(), (0.0, 5_000.0), {"g": (1e3, 0.0), "ug": (1e-3, 0.0)}, given=True)
     for kind, entry in MODALITIES.items():
         place = name.removeprefix(f"{kind}_")
         if place != name and place in PLACES:

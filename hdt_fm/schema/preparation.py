@@ -75,8 +75,8 @@ class ModalityPreparation(Plain):
     `source` names the recording, where it is not the one of the modality's own name: so windows hold a signal raw and
     cleaned, `ppg` and, from the same recording, `ppg_wrist`. `own_start_s` puts a recording on the scale of its own
     first seconds (median 0, interquartile range that of a normal distribution of SD 1), which are spent on it.
-    `resampling` is by soxr's filter, which looks some samples ahead; or, for slow signals that are forecast, by what was
-    read up to each new sample: the "newest" reading of a step, or the "mean" of all.
+    `resampling` is by soxr's filter, which looks some samples ahead; or, for slow signals that are forecast, by what
+    was read up to each new sample: the "newest" reading of a step, or the "mean" of all.
     """
 
     sampling_rate_hz: float = Field(gt=0)
