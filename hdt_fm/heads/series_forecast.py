@@ -2,24 +2,18 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from hdt_fm.layers.attention import TransformerBlock
 from hdt_fm.layers.context import last_known
+from hdt_fm.layers.moment import Kind, MomentReader, hold_scale, learn_input_scale, scaled_inputs
 from hdt_fm.layers.quantiles import QuantileNetwork
-from hdt_fm.layers.rotary import rotary_angles
 from hdt_fm.schema.errors import ConfigError, ShapeError
 from hdt_fm.schema.protocols import HeadInput
 
-Kind = Literal["gru", "lstm", "transformer"]
-# Standardised features beyond this are held there: one wild reading must not carry a forecast away.
-FAR = 8.0
-HEADS = 4
 # A hidden feature that hardly moves is not blown up.
 LEAST_SCALE = 1e-3
 PIECE = 4096
@@ -88,7 +82,7 @@ class SeriesForecast(nn.Module):
                 got=f"kind {kind!r}, known {known}, in_features {in_features}, width {width}, members {members}",
             )
         self.members = nn.ModuleList(
-            _Member(
+            MomentReader(
                 known=2 * known,
                 in_features=in_features,
                 kind=kind,
@@ -104,11 +98,7 @@ class SeriesForecast(nn.Module):
             )
             for _ in range(members)
         )
-        for name, size in (("center", known), ("context_center", in_features)):
-            self.register_buffer(name, torch.zeros(size))
-        for name, size in (("scale", known), ("context_scale", in_features)):
-            self.register_buffer(name, torch.ones(size))
-        self.register_buffer("flagged", torch.zeros(known))
+        hold_scale(self, known, in_features)
         self.register_buffer("spread", torch.ones(()))
         self.register_buffer("shift", torch.zeros(horizons))
         self.register_buffer("score_spread", torch.ones(horizons))
@@ -123,27 +113,12 @@ class SeriesForecast(nn.Module):
         Args:
             change: Of training people, in the series' unit; NaN where unknown.
         """
-        center, scale, flagged = _moments(_known(inputs))
-        self.center.copy_(center)
-        self.scale.copy_(scale)
-        self.flagged.copy_(flagged)
-        if len(self.context_center):
-            center, scale, _ = _moments(inputs.context[inputs.observed])
-            self.context_center.copy_(center)
-            self.context_scale.copy_(scale)
+        learn_input_scale(self, inputs)
         self.spread.copy_(change[change.isfinite()].double().std(unbiased=False).clamp(min=1e-6))
 
     def scaled(self, inputs: HeadInput) -> HeadInput:
         """Features in units of training people's spread, with flags of what is known beside; embeddings alike."""
-        known = _known(inputs)
-        seen = known.isfinite()
-        values = torch.where(seen, (known.nan_to_num() - self.center) / self.scale, 0.0).clamp(-FAR, FAR)
-        both = torch.cat((values, torch.where(seen, 1.0, 0.0) * self.flagged), dim=-1)
-        context = inputs.context
-        if len(self.context_center):
-            context = ((context - self.context_center) / self.context_scale).clamp(-FAR, FAR)
-            context = torch.where(inputs.observed[..., None], context, 0.0)
-        return replace(inputs, known=both.float(), context=context.float())
+        return scaled_inputs(self, inputs)
 
     def forward(self, inputs: HeadInput) -> Float[Tensor, "batch horizon mean_and_level"]:
         """The members' mean."""
@@ -179,66 +154,7 @@ class SeriesForecast(nn.Module):
         return self.member_loss(output / self.spread, torch.where(counts, target, torch.nan) / self.spread)
 
 
-class _Member(nn.Module):
-    """Embeddings in order -> one vector; beside the features of the moment into quantiles."""
-
-    def __init__(
-        self, *, known: int, in_features: int, kind: Kind, width: int, network: QuantileNetwork, dropout: float
-    ) -> None:
-        super().__init__()
-        self.in_features, self.kind, self.head_width = in_features, kind, width // HEADS
-        self.network = network
-        if in_features:
-            self.enter = nn.Linear(in_features + 1, width)
-            self.drop = nn.Dropout(dropout)
-        if in_features and kind == "transformer":
-            self.blocks = nn.ModuleList([TransformerBlock(width=width, heads=HEADS, dropout=dropout) for _ in range(2)])
-            self.norm = nn.LayerNorm(width)
-        elif in_features:
-            self.steps = (nn.GRU if kind == "gru" else nn.LSTM)(width, width, batch_first=True)
-
-    def forward(self, inputs: HeadInput) -> Float[Tensor, "batch horizon mean_and_level"]:
-        return self.network(self._all(inputs))
-
-    def hidden(self, inputs: HeadInput) -> Float[Tensor, "batch hidden"]:
-        return self.network.hidden(self._all(inputs))
-
-    def _all(self, inputs: HeadInput) -> Float[Tensor, "batch feature"]:
-        assert inputs.known is not None
-        if not self.in_features:
-            return inputs.known
-        return torch.cat((inputs.known, self.drop(self._read(inputs))), dim=-1)
-
-    def _read(self, inputs: HeadInput) -> Float[Tensor, "batch width"]:
-        x = self.enter(torch.cat((inputs.context, inputs.observed[..., None].to(inputs.context.dtype)), dim=-1))
-        if self.kind != "transformer":
-            return self.steps(F.gelu(x))[0][:, -1]
-        keys = inputs.observed | ~inputs.observed.any(1, keepdim=True)
-        # Counted back from the newest window, so that a longer context does not move the near past.
-        position = torch.arange(1 - x.shape[1], 1, device=x.device, dtype=torch.float32)
-        angles = rotary_angles(position, self.head_width)
-        for block in self.blocks:
-            x = block(x, angles, keys)
-        return self.norm(x)[:, -1]
-
-
 def _pieces(inputs: HeadInput) -> Iterator[HeadInput]:
     for rows in torch.arange(len(inputs.context)).split(PIECE):
         known = None if inputs.known is None else inputs.known[rows]
         yield replace(inputs, context=inputs.context[rows], observed=inputs.observed[rows], known=known)
-
-
-def _known(inputs: HeadInput) -> Tensor:
-    if inputs.known is None:
-        raise ShapeError("A forecast of a series needs features of the moment", expected="inputs.known")
-    return inputs.known
-
-
-def _moments(rows: Float[Tensor, "row feature"]) -> tuple[Tensor, Tensor, Tensor]:
-    """Center, spread, and whether a feature is unknown at times, over rows."""
-    seen = rows.isfinite()
-    count = seen.sum(0).clamp(min=1)
-    values = torch.where(seen, rows, 0.0).double()
-    center = values.sum(0) / count
-    spread = (torch.where(seen, (values - center) ** 2, 0.0).sum(0) / count).sqrt() + 1e-6
-    return center, spread, (~seen.all(0)).double()

@@ -1,20 +1,16 @@
 """Heads of several members that forecast: each member stops by people of its own who are kept apart."""
 
-import copy
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import nn
 
 from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.protocols import Ensemble, HeadInput
-from hdt_fm.training.heads import seeded, take
-
-PIECE = 4096
+from hdt_fm.training.members import answers, fit_members
 
 
 def fit_forecast(
@@ -51,70 +47,30 @@ def fit_forecast(
     head.learn_scale(inputs, wanted)
     with torch.no_grad():
         scaled = head.scaled(inputs)
-    target = (wanted / head.spread).float()
-    order = np.random.default_rng(seed).permutation(groups)
-    fifth = max(1, len(order) // 5)
-    for number, member in enumerate(head.members):
-        apart = np.isin(group, np.roll(order, -number * fifth)[:fifth])
-        draws = np.random.default_rng([seed, number])
-        optimiser = torch.optim.AdamW(member.parameters(), lr=learning_rate, weight_decay=weight_decay)
-        with seeded(seed * 1000 + number):
-            _train(head, member, optimiser, scaled, target, apart, epochs, batch_size, draws)
-    head.eval()
+    fit_members(
+        head,
+        scaled,
+        (wanted / head.spread).float(),
+        group,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        seed=seed,
+    )
     head.learn_hidden(inputs)
-
-
-def _train(
-    head: Ensemble,
-    member: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    inputs: HeadInput,
-    target: Tensor,
-    apart: np.ndarray,
-    epochs: int,
-    batch_size: int,
-    draws: np.random.Generator,
-) -> None:
-    """Leave the member in the state of the epoch that does best on the people apart."""
-    learn, judge = np.flatnonzero(~apart), torch.from_numpy(np.flatnonzero(apart))
-    steps = epochs * -(-len(learn) // batch_size)
-    rate = optimiser.param_groups[0]["lr"]
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps)
-    best, kept = np.inf, copy.deepcopy(member.state_dict())
-    judged, truth = take(inputs, judge), target[judge]
-    for _ in range(epochs):
-        member.train()
-        mixed = draws.permutation(learn)
-        for first in range(0, len(mixed), batch_size):
-            rows = torch.from_numpy(mixed[first : first + batch_size])
-            optimiser.zero_grad()
-            head.member_loss(member(take(inputs, rows)), target[rows]).backward()
-            optimiser.step()
-            schedule.step()
-        member.eval()
-        with torch.no_grad():
-            found = float(head.member_loss(_in_pieces(member, judged), truth))
-        if found < best:
-            best, kept = found, copy.deepcopy(member.state_dict())
-    member.load_state_dict(kept)
-    member.eval()
 
 
 @torch.no_grad()
 def ask(head: nn.Module, inputs: HeadInput) -> Float[np.ndarray, "row horizon mean_and_level"]:
     """A head's answers, in pieces, in double precision."""
-    return _in_pieces(head, inputs).double().numpy()
+    return answers(head, inputs).double().numpy()
 
 
 @torch.no_grad()
 def ask_hidden(head: Any, inputs: HeadInput) -> Float[np.ndarray, "row hidden"]:
     """What a head's last layers read, in pieces, in double precision."""
-    return _in_pieces(head.hidden, inputs).double().numpy()
-
-
-def _in_pieces(head: Callable[[HeadInput], Tensor], inputs: HeadInput) -> Tensor:
-    rows = torch.arange(len(inputs.context)).split(PIECE)
-    return torch.cat([head(take(inputs, some)) for some in rows])
+    return answers(head.hidden, inputs).double().numpy()
 
 
 def inputs_of(

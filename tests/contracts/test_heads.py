@@ -9,6 +9,10 @@ from hdt_fm.training.heads import take
 
 HEADS = names("heads")
 ANSWERS = {
+    "event_risk": [
+        {"in_features": 5, "known": 3, "horizons": 2, "events": 3, "width": 16, "kind": kind}
+        for kind in ("gru", "lstm", "transformer")
+    ],
     "probe": [
         {"in_features": 5, "out_features": 3, "kind": "class"},
         {"in_features": 5, "out_features": 2, "kind": "value"},
@@ -25,9 +29,10 @@ ANSWERS = {
 CASES = [(name, args) for name, variants in ANSWERS.items() for args in variants]
 
 
-def test_the_table_has_four_of_which_one_only_serves_training():
-    assert HEADS == ("forecast", "probe", "projection", "series_forecast")
-    assert sorted({*ANSWERS, "projection"}) == list(HEADS)
+def test_the_table_has_six_of_which_one_only_serves_training_and_one_answers_plans():
+    assert HEADS == ("event_risk", "forecast", "outcome", "probe", "projection", "series_forecast")
+    # `outcome` is given a past and a plan (`schema.outcome.OutcomeHead`); its contract is in tests/heads/test_outcome.py.
+    assert sorted({*ANSWERS, "outcome", "projection"}) == list(HEADS)
 
 
 def inputs_of(batch=4):
@@ -42,6 +47,8 @@ def inputs_of(batch=4):
 def target_of(name, args, batch=4):
     if name == "probe" and args["kind"] == "class":
         return torch.arange(batch).float() % 3
+    if name == "event_risk":
+        return (torch.arange(batch * 6).reshape(batch, 2, 3) % 4 == 0).float()
     return torch.randn(batch, 2)
 
 

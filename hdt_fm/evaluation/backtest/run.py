@@ -82,7 +82,7 @@ def backtest(
     for number, seed in enumerate(seeds):
         every = grouped_folds(moments.group, folds, seed) if isinstance(folds, int) else folds
         for place, fold in enumerate(every):
-            train, calibration = _parted(moments, fold.train, seed)
+            train, calibration = parted(moments, fold.train, seed)
             scale[fold.test, number] = _naive_error(moments, series, train)
             for model, one in models.items():
                 got = _asked(one, moments, series, train, np.concatenate([calibration, fold.test]), len(levels))
@@ -127,7 +127,7 @@ def backtest(
     return Result(name=name, protocol=protocol, rows=tuple(rows), required_baselines=tuple(owed))
 
 
-def _parted(moments: Moments, train: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def parted(moments: Moments, train: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Training origins, and those of the people kept apart."""
     groups = np.random.default_rng(seed).permutation(np.unique(moments.group[train]))
     apart = np.isin(moments.group[train], groups[: max(1, round(CALIBRATION * len(groups)))])
