@@ -29,10 +29,13 @@ ANSWERS = {
 CASES = [(name, args) for name, variants in ANSWERS.items() for args in variants]
 
 
-def test_the_table_has_six_of_which_one_only_serves_training_and_one_answers_plans():
-    assert HEADS == ("event_risk", "forecast", "outcome", "probe", "projection", "series_forecast")
-    # `outcome` is given a past and a plan (`schema.outcome.OutcomeHead`); its contract is in tests/heads/test_outcome.py.
-    assert sorted({*ANSWERS, "outcome", "projection"}) == list(HEADS)
+# Given a past and a plan, not a `HeadInput`: their own files in tests/heads hold what they promise.
+OF_PLANS = ("meal_response", "outcome")
+
+
+def test_the_table_has_seven_of_which_one_only_serves_training_and_two_answer_plans():
+    assert HEADS == ("event_risk", "forecast", "meal_response", "outcome", "probe", "projection", "series_forecast")
+    assert sorted({*ANSWERS, *OF_PLANS, "projection"}) == list(HEADS)
 
 
 def inputs_of(batch=4):

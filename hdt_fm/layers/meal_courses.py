@@ -1,0 +1,128 @@
+"""Courses of glucose from moments of lives, by the meal law: under plans that are asked, and under what was done."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from hdt_fm.layers import meal_law
+from hdt_fm.schema.lives import Asked, Lives
+
+LOWEST_MG_DL, HIGHEST_MG_DL = 39.0, 400.0
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Places in lives."""
+
+    life: Int[np.ndarray, " moment"]
+    time: Int[np.ndarray, " moment"]
+
+
+@dataclass(frozen=True)
+class Missed:
+    """Against what came.
+
+    Attributes:
+        missed: Reading less course, both within the sensor's range.
+        effects: By the law, of the dose and of the meal against none.
+    """
+
+    missed: Float[np.ndarray, "moment minute"]
+    effects: Float[np.ndarray, "moment treatment minute"]
+
+
+def within_range(level: np.ndarray) -> np.ndarray:
+    """What can be shown, mg/dL."""
+    out: np.ndarray = np.clip(level, LOWEST_MG_DL, HIGHEST_MG_DL)
+    return out
+
+
+def boards(numbers: Float[np.ndarray, "life number"], lives: Lives) -> Float[np.ndarray, "step state life"]:
+    """All that is on board before each step of lives, by their doses alone."""
+    every = meal_law.play(numbers, lives.bolus_units.T, lives.carbs_g.T, every_state=True)
+    out: np.ndarray = every[:-1].astype(np.float32)
+    return out
+
+
+def courses(
+    numbers: Float[np.ndarray, "life number"],
+    lives: Lives,
+    board: Float[np.ndarray, "step state life"],
+    asked: Asked,
+    share: float,
+) -> Float[np.ndarray, "moment plan minute"]:
+    """Under each plan, from where the law stands, moved by a share of what the newest reading says beyond; not cut."""
+    empty = np.zeros((len(asked), max(asked.steps), asked.dose_units.shape[1]))
+    units, grams = empty, empty.copy()
+    units[:, 0], grams[:, 0] = asked.dose_units, asked.carbs_g
+    start = _starts(lives, board, Moments(asked.life, asked.time), share)
+    return _played(numbers[asked.life], start, units, grams, asked.steps)
+
+
+def meals_known(lives: Lives, horizon: int) -> Moments:
+    """Where something was taken, the reading is known, and so many steps follow."""
+    taken = ((lives.bolus_units > 0) | (lives.carbs_g > 0)) & np.isfinite(lives.glucose_mg_dl)
+    life, time = np.nonzero(taken[:, : taken.shape[1] - horizon])
+    return Moments(life, time)
+
+
+def factual(
+    numbers: Float[np.ndarray, "life number"],
+    lives: Lives,
+    board: Float[np.ndarray, "step state life"],
+    moments: Moments,
+    steps: tuple[int, ...],
+    share: float,
+) -> Missed:
+    """What was missed when all that was taken is told, later doses and meals included."""
+    ahead = moments.time[:, None] + np.arange(max(steps))
+    units, grams = (table[moments.life[:, None], ahead] for table in (lives.bolus_units, lives.carbs_g))
+    units, grams = np.repeat(units[..., None], 3, axis=2), np.repeat(grams[..., None], 3, axis=2)
+    units[:, 0, 1], grams[:, 0, 2] = 0.0, 0.0
+    start = _starts(lives, board, moments, share)
+    level = _played(numbers[moments.life], start, units, grams, steps)
+    came = lives.glucose_mg_dl[moments.life[:, None], moments.time[:, None] + np.array(steps)]
+    return Missed(within_range(came) - within_range(level[:, 0]), level[:, :1] - level[:, 1:])
+
+
+def own_errors(found: Missed, person: Int[np.ndarray, " moment"]) -> Float[np.ndarray, "treatment minute"]:
+    """Variance over people of the share by which a person's effects are missed, less what is chance of few meals."""
+    out = np.zeros((found.effects.shape[1], found.effects.shape[2]))
+    people = np.unique(person)
+    for one in people:
+        for minute in range(out.shape[1]):
+            rows = (person == one) & np.isfinite(found.missed[:, minute])
+            table = np.concatenate([np.ones((rows.sum(), 1)), found.effects[rows, :, minute]], axis=1)
+            inverse = np.linalg.pinv(table.T @ table)
+            slopes = inverse @ table.T @ found.missed[rows, minute]
+            left = np.square(found.missed[rows, minute] - table @ slopes).mean()
+            out[:, minute] += np.square(slopes[1:]) - left * np.diagonal(inverse)[1:]
+    varies: np.ndarray = np.maximum(out / len(people), 0.0)
+    return varies
+
+
+def _starts(
+    lives: Lives, board: Float[np.ndarray, "step state life"], moments: Moments, share: float
+) -> Float[np.ndarray, "state moment"]:
+    state = board[moments.time, :, moments.life].T.astype(np.float64)
+    surprise = lives.glucose_mg_dl[moments.life, moments.time] - meal_law.shown(state)
+    return meal_law.moved(state, share * np.where(np.isfinite(surprise), surprise, 0.0))
+
+
+def _played(
+    numbers: Float[np.ndarray, "moment number"],
+    start: Float[np.ndarray, "state moment"],
+    units: Float[np.ndarray, "moment step plan"],
+    grams: Float[np.ndarray, "moment step plan"],
+    steps: tuple[int, ...],
+) -> Float[np.ndarray, "moment plan minute"]:
+    moments, _, plans = units.shape
+    level = meal_law.play(
+        np.repeat(numbers, plans, axis=0),
+        units.transpose(1, 0, 2).reshape(-1, moments * plans),
+        grams.transpose(1, 0, 2).reshape(-1, moments * plans),
+        start=np.repeat(start, plans, axis=1),
+    )
+    out: np.ndarray = level[list(steps)].reshape(len(steps), moments, plans).transpose(1, 2, 0)
+    return out
