@@ -1,7 +1,7 @@
 """Glucose in 30, 60 and 120 minutes by people never seen: every model at the same origins, floors beside.
 
 python scripts/reproduce_glucose.py [--quick] [--json FILE] [--sets azt1d,shanghai_diabetes,t1d_uom] [--seeds N]
-                                    [--kind table|parts|personal|plan] [--arima]
+                                    [--kind table|parts|personal|plan] [--arima] [--chronos FOLDER]
 
 Recordings are those of HDT_FM_REAL_DATA. Each cohort is sharded (runs/NAME/shard). An encoder is pretrained on the
 other two cohorts alone, once for each set (runs/glucose_without_NAME/pretrain), so it has seen nobody who is asked and
@@ -43,6 +43,7 @@ from hdt_fm.data.series_embeddings import (  # noqa: E402
 )
 from hdt_fm.data.shards import ShardFolder  # noqa: E402
 from hdt_fm.evaluation.backtest import floors  # noqa: E402
+from hdt_fm.evaluation.backtest.chronos_peer import chronos  # noqa: E402
 from hdt_fm.evaluation.backtest.run import Model, backtest  # noqa: E402
 from hdt_fm.heads.series_forecast import SeriesForecast  # noqa: E402
 from hdt_fm.metrics.events import EVENTS  # noqa: E402
@@ -360,6 +361,17 @@ def pretrained(name: str, others: Mapping[str, Path], *, quick: bool) -> Encoder
     return load(config.value("checkpoint"))
 
 
+def slow_models(options: argparse.Namespace) -> dict[str, Model]:
+    """What learns from nobody but the person asked, where it is wanted."""
+    found: dict[str, Model] = {}
+    if options.arima:
+        found["AutoARIMA"] = Model(floors.auto_arima(), "baseline")
+    if options.chronos:
+        # Which weights they are stands in the table.
+        found[f"Chronos ({options.chronos.name}), zero-shot"] = Model(chronos(options.chronos), "baseline")
+    return found
+
+
 def run(name: str, options: argparse.Namespace) -> Result:
     """The table of one cohort."""
     asked = asked_of(name, quick=options.quick)
@@ -382,7 +394,7 @@ def run(name: str, options: argparse.Namespace) -> Result:
         owed=owed,
         counted=after_first_week(asked.moments) if options.kind == "personal" else None,
         progress=reporter(name),
-        slow={"AutoARIMA": Model(floors.auto_arima(), "baseline")} if options.arima else None,
+        slow=slow_models(options),
     )
 
 
@@ -395,7 +407,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--kind", choices=("table", "parts", "personal", "plan"), default="table")
     parser.add_argument("--arima", action="store_true", help="AutoARIMA beside, at 400 origins (extra arima)")
+    parser.add_argument(
+        "--chronos", type=Path, metavar="FOLDER", help="Chronos of these weights beside, at 400 origins (extra chronos)"
+    )
     options = parser.parse_args()
+    slow_models(options)  # what is not installed, or cannot be read, says so before anything is made
     torch.set_num_threads(1)
     if options.quick:
         options.seeds = 1
