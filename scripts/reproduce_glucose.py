@@ -1,7 +1,7 @@
 """Glucose in 30, 60 and 120 minutes by people never seen: every model at the same origins, floors beside.
 
 python scripts/reproduce_glucose.py [--quick] [--json FILE] [--sets azt1d,shanghai_diabetes,t1d_uom] [--seeds N]
-                                    [--kind table|parts|personal|plan] [--arima] [--chronos FOLDER]
+                                    [--kind table|parts|personal|plan] [--only "MODEL;..."] [--arima] [--chronos FOLDER]
 
 Recordings are those of HDT_FM_REAL_DATA. Each cohort is sharded (runs/NAME/shard). An encoder is pretrained on the
 other two cohorts alone, once for each set (runs/glucose_without_NAME/pretrain), so it has seen nobody who is asked and
@@ -62,7 +62,10 @@ HORIZONS_S = (1800.0, 3600.0, 7200.0)
 CONTEXT_S = 3 * 3600.0
 FROZEN = "frozen encoder of other cohorts, GRU head"
 OURS = f"{FROZEN}, last layer following the person"
+FIRST_WEEK = f"{FROZEN}, last layer of the person's first week"
 PLAN = f"{FROZEN}, plan told"
+TREES_TOLD = "LightGBM told what the head is told"
+TREES_FOLLOW = "the same trees, following the person"
 # Of windows before: as many as there are days in a week, a day apart, newest at the origin.
 WINDOWS, APART_S = 7, float(DAY_S)
 WEEK_S = 7.0 * DAY_S
@@ -121,8 +124,8 @@ def parts(asked: Asked, *, quick: bool) -> dict[str, Model]:
     boosted = Kept(floors.lightgbm_quantiles(trees=trees(quick), beside=told))
     found: dict[str, Model] = {
         "LightGBM": Model(floors.lightgbm_quantiles(trees=trees(quick)), "baseline"),
-        "LightGBM told what the head is told": Model(boosted, "baseline"),
-        "the same, following the person": Model(following_trees(asked, asked.all, boosted), "baseline"),
+        TREES_TOLD: Model(boosted, "baseline"),
+        TREES_FOLLOW: Model(following_trees(asked, asked.all, boosted), "baseline"),
         "the head without encoder": Model(head(asked.all, None, quick=quick), "baseline"),
         "the head without encoder, the last three hours alone": Model(
             head(asked.readings, None, quick=quick), "baseline"
@@ -155,9 +158,7 @@ def personal(asked: Asked, *, quick: bool) -> dict[str, Model]:
         "ridge": Model(floors.ridge(), "baseline"),
         "the head without encoder, the last three hours alone": Model(readings, "baseline"),
         FROZEN: Model(ours, "ours"),
-        f"{FROZEN}, last layer of the person's first week": Model(
-            following(asked, asked.all, embeddings, ours.trained, **week), "ours"
-        ),
+        FIRST_WEEK: Model(following(asked, asked.all, embeddings, ours.trained, **week), "ours"),
         OURS: Model(following(asked, asked.all, embeddings, ours.trained, from_s=WEEK_S), "ours"),
     }
 
@@ -361,6 +362,17 @@ def pretrained(name: str, others: Mapping[str, Path], *, quick: bool) -> Encoder
     return load(config.value("checkpoint"))
 
 
+def some_of(models: Mapping[str, Model], only: str, kept: Sequence[str]) -> dict[str, Model]:
+    """Those named, by semicolons, and those that the table owes; all where none is named."""
+    wanted = [one.strip() for one in only.split(";") if one.strip()]
+    if strange := [one for one in wanted if one not in models]:
+        raise SystemExit(f"--only: no such model: {', '.join(strange)}; there are: {'; '.join(models)}")
+    # What follows a person goes on from the answers of a model before it.
+    before = {TREES_FOLLOW: TREES_TOLD, OURS: FROZEN, FIRST_WEEK: FROZEN}
+    wanted += [before[one] for one in (*wanted, *kept) if one in before]
+    return {name: model for name, model in models.items() if not only or name in (*wanted, *kept)}
+
+
 def slow_models(options: argparse.Namespace) -> dict[str, Model]:
     """What learns from nobody but the person asked, where it is wanted."""
     found: dict[str, Model] = {}
@@ -381,12 +393,13 @@ def run(name: str, options: argparse.Namespace) -> Result:
         "personal": (personal, ", after a person's first week", ("ridge",)),
         "plan": (plan, ", with the plan told", ("ridge",)),
     }[options.kind]
+    headline = {"parts": FROZEN, "plan": PLAN}.get(options.kind, OURS)
     return backtest(
         f"glucose of {name}{words}",
         asked.series,
         asked.moments,
-        make(asked, quick=options.quick),
-        headline={"parts": FROZEN, "plan": PLAN}.get(options.kind, OURS),
+        some_of(make(asked, quick=options.quick), options.only, (*owed, headline)),
+        headline=headline,
         folds=3 if options.quick else 5,
         seeds=range(options.seeds),
         events=EVENTS["glucose"],
@@ -406,6 +419,7 @@ def main() -> None:
     parser.add_argument("--sets", default=",".join(SETS), help="cohorts, by commas")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--kind", choices=("table", "parts", "personal", "plan"), default="table")
+    parser.add_argument("--only", default="", metavar="MODEL;...", help="these rows and those owed, by their names")
     parser.add_argument("--arima", action="store_true", help="AutoARIMA beside, at 400 origins (extra arima)")
     parser.add_argument(
         "--chronos", type=Path, metavar="FOLDER", help="Chronos of these weights beside, at 400 origins (extra chronos)"

@@ -45,7 +45,12 @@ def test_every_model_is_measured_in_both_modes(script, tmp_path: Path, monkeypat
     rows = json.loads(file.read_text())
     assert len(rows) == 2 * 2 * 3 * 2
     ours = [row for row in rows if row["model"] == "law alone"]
-    assert all(0 < row["sliding tau 6"] < 2 and 0.5 < row["sliding covered"] <= 1 for row in ours)
+    # Fifteen subjects may hold one large tumour: an error is small beside that of the last value, not by itself.
+    still = {(row["gamma"], row["seed"], row["assignment"]): row for row in rows if row["model"] == "last value"}
+    for row in ours:
+        beside = still[row["gamma"], row["seed"], row["assignment"]]
+        assert 0 < row["sliding tau 6"] < beside["sliding tau 6"] / 1.5
+        assert 0.5 < row["sliding covered"] <= 1
     assert "one step covered" not in next(row for row in rows if row["model"] == "ridge")
 
 
