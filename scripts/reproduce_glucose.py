@@ -165,8 +165,6 @@ def personal(asked: Asked, *, quick: bool) -> dict[str, Model]:
 
 def plan(asked: Asked, *, quick: bool) -> dict[str, Model]:
     """What it is worth to know what will be taken; no forecast of what comes by itself, and named so."""
-    if not asked.plan.shape[1]:
-        raise SystemExit("no plan is known of this cohort: give --sets " + ",".join(TREATED))
     embeddings = asked.embed(asked.encoder)
     told = np.concatenate([asked.own_week, asked.treatments, asked.plan], axis=1)
     both = np.concatenate([asked.all, asked.plan], axis=1)
@@ -416,7 +414,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="six people a set, one seed: numbers mean nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as a flat list")
-    parser.add_argument("--sets", default=",".join(SETS), help="cohorts, by commas")
+    parser.add_argument("--sets", help=f"cohorts, by commas ({','.join(SETS)}; of plans {','.join(TREATED)})")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--kind", choices=("table", "parts", "personal", "plan"), default="table")
     parser.add_argument("--only", default="", metavar="MODEL;...", help="these rows and those owed, by their names")
@@ -429,7 +427,11 @@ def main() -> None:
     torch.set_num_threads(1)
     if options.quick:
         options.seeds = 1
-    results = [run(name, options) for name in options.sets.split(",")]
+    known = tuple(TREATED) if options.kind == "plan" else SETS
+    sets = options.sets.split(",") if options.sets else known
+    if strange := [name for name in sets if name not in known]:
+        parser.error(f"--sets: nothing is known of {', '.join(strange)}; there are: {', '.join(known)}")
+    results = [run(name, options) for name in sets]
     for result in results:
         print(markdown(result), end="\n\n")
     if options.json:
