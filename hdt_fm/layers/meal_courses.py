@@ -6,9 +6,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from hdt_fm.layers import meal_law
-from hdt_fm.schema.lives import Asked, Lives
+from hdt_fm.schema.lives import Lives, Plans
 
 LOWEST_MG_DL, HIGHEST_MG_DL = 39.0, 400.0
+# A reading so old still says where a course starts.
+READING_STEPS = 3
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def within_range(level: np.ndarray) -> np.ndarray:
 
 def boards(numbers: Float[np.ndarray, "life number"], lives: Lives) -> Float[np.ndarray, "step state life"]:
     """All that is on board before each step of lives, by their doses alone."""
-    every = meal_law.play(numbers, lives.bolus_units.T, lives.carbs_g.T, every_state=True)
+    every = meal_law.play(numbers, lives.insulin_units.T, lives.carbs_g.T, every_state=True)
     out: np.ndarray = every[:-1].astype(np.float32)
     return out
 
@@ -49,13 +51,11 @@ def courses(
     numbers: Float[np.ndarray, "life number"],
     lives: Lives,
     board: Float[np.ndarray, "step state life"],
-    asked: Asked,
+    asked: Plans,
     share: float,
 ) -> Float[np.ndarray, "moment plan minute"]:
     """Under each plan, from where the law stands, moved by a share of what the newest reading says beyond; not cut."""
-    empty = np.zeros((len(asked), max(asked.steps), asked.dose_units.shape[1]))
-    units, grams = empty, empty.copy()
-    units[:, 0], grams[:, 0] = asked.dose_units, asked.carbs_g
+    units, grams = (_steps_first(table, max(asked.steps)) for table in (asked.units, asked.grams))
     start = _starts(lives, board, Moments(asked.life, asked.time), share)
     return _played(numbers[asked.life], start, units, grams, asked.steps)
 
@@ -102,11 +102,24 @@ def own_errors(found: Missed, person: Int[np.ndarray, " moment"]) -> Float[np.nd
     return varies
 
 
+def _steps_first(table: Float[np.ndarray, "moment plan step"], steps: int) -> Float[np.ndarray, "moment every plan"]:
+    """So many steps; nothing is taken after the last one that is told."""
+    told = table[:, :, :steps].transpose(0, 2, 1)
+    out: np.ndarray = np.pad(told, ((0, 0), (0, steps - told.shape[1]), (0, 0)))
+    return out
+
+
 def _starts(
     lives: Lives, board: Float[np.ndarray, "step state life"], moments: Moments, share: float
 ) -> Float[np.ndarray, "state moment"]:
+    """What is on board, moved by what the newest reading of the last quarter of an hour says beyond."""
+    surprise = np.full(len(moments.life), np.nan)
+    for back in range(READING_STEPS + 1):
+        then = np.maximum(moments.time - back, 0)
+        reading = lives.glucose_mg_dl[moments.life, then]
+        beyond = reading - meal_law.shown(board[then, :, moments.life].T)
+        surprise = np.where(np.isfinite(surprise), surprise, beyond)
     state = board[moments.time, :, moments.life].T.astype(np.float64)
-    surprise = lives.glucose_mg_dl[moments.life, moments.time] - meal_law.shown(state)
     return meal_law.moved(state, share * np.where(np.isfinite(surprise), surprise, 0.0))
 
 

@@ -21,7 +21,9 @@ from jaxtyping import Float
 
 from hdt_fm.schema.lives import STEP_MINUTES
 
-# Where the search begins. Logarithms, but for the share (its log-odds) and the power.
+# Uptake grows with at most the fourth power of glucose, whatever a record that holds more than doses and meals says.
+MOST_POWER = 4.0
+# Where the search begins. Logarithms, but for the share (its log-odds) and the power (those of its part of the most).
 START = {
     "level": np.log(120.0),
     "fades": np.log(0.0035),
@@ -34,15 +36,15 @@ START = {
     "gut": np.log(0.06),
     "stomach": np.log(0.0076),
     "fast": -1.5,
-    "power": 2.2,
+    "power": 0.2,
     "shown": np.log(0.06),
     "exchange": np.log(0.05),
 }
 NUMBERS = tuple(START)
 STATES = ("skin_1", "skin_2", "x1", "l1", "l2", "stomach_fast", "stomach_slow", "gut", "blood", "tissue", "shown")
 _BLOOD, _TISSUE, _SHOWN = (STATES.index(name) for name in ("blood", "tissue", "shown"))
-# Below this the power of tissue glucose stays.
-_LEAST_MG_DL = 5.0
+# Of the level: beyond these the power of tissue glucose stays.
+_LEAST_SHARE, _MOST_SHARE = 0.04, 4.0
 _FASTEST_PER_MIN = 3.0
 
 
@@ -125,7 +127,12 @@ def _steps(numbers: np.ndarray) -> _Steps:
     passes = {name: -np.expm1(-np.minimum(np.exp(value[name]), _FASTEST_PER_MIN) * STEP_MINUTES) for name in rates}
     for name in ("fades", "uptake", "liver"):
         plain[name] = plain[name] * STEP_MINUTES
-    return _Steps(**plain, **passes, fast=1 / (1 + np.exp(-value["fast"])), power=value["power"])
+    return _Steps(**plain, **passes, fast=_share(value["fast"]), power=MOST_POWER * _share(value["power"]))
+
+
+def _share(log_odds: np.ndarray) -> np.ndarray:
+    out: np.ndarray = 1 / (1 + np.exp(-log_odds))
+    return out
 
 
 def _step(by: _Steps, state: tuple[np.ndarray, ...], units: np.ndarray, grams: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -143,7 +150,8 @@ def _step(by: _Steps, state: tuple[np.ndarray, ...], units: np.ndarray, grams: n
     fast, slow, gut = fast - fast_out, slow - slow_out, gut + fast_out + slow_out
     eaten = gut * by.gut
     gut = gut - eaten
-    taken = by.uptake * x1 * (np.maximum(tissue, _LEAST_MG_DL) / by.level) ** by.power
+    beside = np.clip(tissue / by.level, _LEAST_SHARE, _MOST_SHARE) ** by.power
+    taken = by.uptake * np.where(x1 > 0, x1 * beside, x1)
     blood = blood + by.fades * (by.level - blood) - by.liver * l2 + by.gain * eaten
     passes = by.exchange * (blood - tissue)
     blood, tissue = blood - passes, tissue + passes - taken

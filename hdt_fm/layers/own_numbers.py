@@ -65,6 +65,10 @@ class OwnNumbers:
     mean: Float[np.ndarray, "person number"]
     doubt: Float[np.ndarray, "person number number_too"]
 
+    def take(self, rows: np.ndarray) -> "OwnNumbers":
+        """Of these people, in this order; somebody may stand there twice."""
+        return OwnNumbers(self.mean[rows], self.doubt[rows])
+
     def draw(self, generator: np.random.Generator) -> Float[np.ndarray, "person number"]:
         """One draw for each person."""
         root = np.linalg.cholesky(self.doubt)

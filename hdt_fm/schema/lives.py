@@ -19,7 +19,8 @@ class Lives:
         person: Whose life it is; several may be the same person's.
         glucose_mg_dl: As a sensor shows it; NaN where unknown.
         bolus_units, carbs_g: 0 where none.
-        basal_units_per_hour: Of the life, constant.
+        basal_units_per_hour: Of the life.
+        basal_change_units: What basal insulin gives in each step beyond that, below 0 where less; none by default.
 
     Raises:
         ShapeError: If tables differ in shape.
@@ -31,15 +32,18 @@ class Lives:
     bolus_units: Float[np.ndarray, "life _"]
     carbs_g: Float[np.ndarray, "life _"]
     basal_units_per_hour: Float[np.ndarray, " life"]
+    basal_change_units: Float[np.ndarray, "life _"] | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.person), self.glucose_mg_dl.shape[1])
-        for name in ("glucose_mg_dl", "bolus_units", "carbs_g"):
+        if self.basal_change_units is None:
+            object.__setattr__(self, "basal_change_units", np.zeros(shape))
+        for name in ("glucose_mg_dl", "bolus_units", "carbs_g", "basal_change_units"):
             if getattr(self, name).shape != shape:
                 got = str(getattr(self, name).shape)
                 raise ShapeError("Tables of lives do not fit", where=f"Lives.{name}", expected=str(shape), got=got)
         amounts = (self.bolus_units, self.carbs_g, self.basal_units_per_hour)
-        if not all(np.isfinite(some).all() and (some >= 0).all() for some in amounts):
+        if not all(np.isfinite(some).all() and (some >= 0).all() for some in amounts) or not _finite(self):
             fix = "put 0 where nothing was taken, and leave out lives of which it is not known"
             raise ConfigError("An amount cannot be", where="Lives", expected="finite amounts of 0 or more", fix=fix)
         if not (self.basal_units_per_hour > 0).all():
@@ -48,6 +52,13 @@ class Lives:
 
     def __len__(self) -> int:
         return len(self.person)
+
+    @property
+    def insulin_units(self) -> Float[np.ndarray, "life time"]:
+        """All of a step beyond the life's basal rate."""
+        assert self.basal_change_units is not None
+        out: np.ndarray = self.bolus_units + self.basal_change_units
+        return out
 
     def take(self, rows: np.ndarray) -> "Lives":
         """These lives, in this order."""
@@ -88,12 +99,7 @@ class Asked:
     minutes: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        plans = self.dose_units.shape[1]
-        if not self.minutes or any(minute <= 0 or minute % STEP_MINUTES for minute in self.minutes):
-            expected = f"minutes after the moment, in steps of {STEP_MINUTES}"
-            raise ConfigError("This cannot be asked", where="Asked.minutes", expected=expected)
-        if not all(0 <= plan < plans for pair in self.contrasts for plan in pair):
-            raise ConfigError("A contrast names no plan", where="Asked.contrasts", expected=f"0 to {plans - 1}")
+        _check_asked(self.dose_units.shape[1], self.contrasts, self.minutes)
 
     def __len__(self) -> int:
         return len(self.life)
@@ -102,6 +108,18 @@ class Asked:
     def steps(self) -> tuple[int, ...]:
         """Of the minutes."""
         return tuple(minute // STEP_MINUTES for minute in self.minutes)
+
+    @property
+    def plans(self) -> "Plans":
+        """The same, step by step."""
+        return Plans(
+            life=self.life,
+            time=self.time,
+            units=self.dose_units[:, :, None],
+            grams=self.carbs_g[:, :, None],
+            contrasts=self.contrasts,
+            minutes=self.minutes,
+        )
 
     def take(self, rows: np.ndarray, life: Int[np.ndarray, " row"]) -> "Asked":
         """Some moments, whose lives stand in other rows now."""
@@ -116,6 +134,35 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Plans:
+    """Plans of any course at moments of lives.
+
+    Attributes:
+        life, time: As of `Asked`.
+        units, grams: What is taken at the beginning of each step of 5 minutes from the moment on; then nothing.
+        contrasts, minutes: As of `Asked`.
+    """
+
+    life: Int[np.ndarray, " moment"]
+    time: Int[np.ndarray, " moment"]
+    units: Float[np.ndarray, "moment plan step"]
+    grams: Float[np.ndarray, "moment plan step"]
+    contrasts: tuple[tuple[int, int], ...]
+    minutes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _check_asked(self.units.shape[1], self.contrasts, self.minutes)
+
+    def __len__(self) -> int:
+        return len(self.life)
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Of the minutes."""
+        return tuple(minute // STEP_MINUTES for minute in self.minutes)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlanAnswers:
     """What would come.
 
@@ -127,3 +174,15 @@ class PlanAnswers:
     level: Float[np.ndarray, "moment plan minute"]
     low: Float[np.ndarray, "moment contrast minute"] | None = None
     high: Float[np.ndarray, "moment contrast minute"] | None = None
+
+
+def _finite(lives: Lives) -> bool:
+    return bool(np.isfinite(lives.insulin_units).all())
+
+
+def _check_asked(plans: int, contrasts: tuple[tuple[int, int], ...], minutes: tuple[int, ...]) -> None:
+    if not minutes or any(minute <= 0 or minute % STEP_MINUTES for minute in minutes):
+        expected = f"minutes after the moment, in steps of {STEP_MINUTES}"
+        raise ConfigError("This cannot be asked", where="minutes", expected=expected)
+    if not all(0 <= plan < plans for pair in contrasts for plan in pair):
+        raise ConfigError("A contrast names no plan", where="contrasts", expected=f"0 to {plans - 1}")

@@ -101,7 +101,7 @@ def test_a_course_from_the_board_is_the_life_itself() -> None:
         contrasts=((0, 1),),
         minutes=(60, 120),
     )
-    level = courses(own, told, board, asked, 1.0)
+    level = courses(own, told, board, asked.plans, 1.0)
     assert level[:, 0] - level[:, 1] == pytest.approx(found.effects[:, 0], abs=1e-3)
 
 
@@ -117,7 +117,7 @@ def test_a_surprise_moves_the_start_by_its_share() -> None:
         contrasts=(),
         minutes=(5,),
     )
-    plain, moved = (courses(own, some, boards(own, some), asked, 0.5)[0, 0, 0] for some in (told, higher))
+    plain, moved = (courses(own, some, boards(own, some), asked.plans, 0.5)[0, 0, 0] for some in (told, higher))
     assert moved - plain == pytest.approx(10, abs=0.6)
 
 
