@@ -7,7 +7,7 @@ from typing import Any
 
 from hdt_fm.cli.twin.arguments import refuse, whole_number
 from hdt_fm.schema import registry
-from hdt_fm.schema.errors import ReaderError
+from hdt_fm.schema.errors import ConfigError, ReaderError
 from hdt_fm.schema.recording import Visit
 
 ALL = "all"
@@ -31,9 +31,16 @@ def visits_of_one(path: Path, settings: Mapping[str, str], *, expected: str) -> 
     reader = settings.get("reader", "auto")
     if "cohort" in settings:
         refuse(settings, ("reader",), "a cohort")
-        name = settings["cohort"]
-        cohort = registry.build("cohorts", name, {"path": str(path), "subject_key": "public"})
-        return _of_one(cohort, settings), name
+        name, simulated = settings["cohort"], is_simulated(settings)
+        if simulated and str(path) != name:
+            raise ConfigError(
+                f"The people of {name} are simulated, and nothing is read at a path",
+                where="cohort",
+                expected="the cohort's name in place of PATH",
+                fix=f"{name} cohort={name} person=N",
+            )
+        place = {} if simulated else {"path": str(path)}
+        return _of_one(registry.build("cohorts", name, {**place, "subject_key": "public"}), settings), name
     known = reader != "auto" or detect(path) is not None
     if path.is_file() and not known:
         raise ReaderError(
@@ -46,6 +53,19 @@ def visits_of_one(path: Path, settings: Mapping[str, str], *, expected: str) -> 
     else:
         visits = _of_one(Folder(path=str(path), subject_key="public"), settings, folder=True)
     return visits, " and ".join(sorted({visit.source for visit in visits}))
+
+
+def is_simulated(settings: Mapping[str, str]) -> bool:
+    """Whether the named cohort says that it is simulated: it then has no path to be read at.
+
+    Raises:
+        UnknownNameError: If there is no such cohort.
+    """
+    if "cohort" not in settings:
+        return False
+    # A cohort that reads any export learns its source when it is built.
+    source = getattr(registry.find("cohorts", settings["cohort"]), "source", "")
+    return isinstance(source, str) and source.startswith("simulated")
 
 
 def person_of(settings: Mapping[str, str]) -> int | None:

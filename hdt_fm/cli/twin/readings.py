@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdt_fm.cli.twin.arguments import whole_number
-from hdt_fm.cli.twin.person import visits_of_one
+from hdt_fm.cli.twin.person import is_simulated, visits_of_one
 from hdt_fm.cli.twin.refusals import check_age, check_known, check_step
 from hdt_fm.schema.errors import ConfigError, ReaderError, RecordingError
 from hdt_fm.schema.modalities import modality
@@ -24,6 +24,7 @@ SETTINGS = ("reader", "cohort", "person", "utc_offset_s", "at")
 USAGE = """\
   PATH is one person's recording: an export that a reader knows (`hdt-fm inspect PATH` says), a folder of recordings, or
   with cohort=NAME the folder of a public cohort. The newest recording of glucose in it is taken, at most four weeks.
+  People of a simulated cohort have no folder: PATH is then its name (virtual_diabetes cohort=virtual_diabetes).
 
   reader=NAME              of an export (auto)
   cohort=NAME              such as t1d_uom, azt1d or shanghai_diabetes
@@ -77,7 +78,7 @@ def read(path: Path, settings: Mapping[str, str], task: ForecastTask, preparatio
         ConfigError: If a setting cannot be read.
         ReaderError, RecordingError: If there is no such recording, or it is too coarse, too old or too sparse.
     """
-    if not path.exists():
+    if not is_simulated(settings) and not path.exists():
         raise ReaderError(
             "There is nothing at this path",
             expected=f"{_WHAT}, or a folder of recordings",
@@ -107,6 +108,8 @@ def read(path: Path, settings: Mapping[str, str], task: ForecastTask, preparatio
         notes.append(f"readings every {step_s / 60:g} min were brought to {task.step_s / 60:g} min, as in training")
     if len(kept) > 1:
         notes.append(f"the newest of {len(kept)} recordings")
+    if is_simulated(settings):
+        notes.append("the person is simulated: nobody has lived these readings")
     given = _given(newest, task)
     notes += [f"nothing is known here of {modality(name).label.lower()}" for name in task.treatments if not given[name]]
     return Readings(

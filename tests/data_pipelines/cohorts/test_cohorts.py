@@ -13,7 +13,7 @@ NAMES = (
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_cohort_keeps_the_contract(name, tmp_path):
-    assert {*NAMES, "synthetic"} == set(registry.names("cohorts"))
+    assert {*NAMES, "synthetic", "virtual_diabetes"} == set(registry.names("cohorts"))
     cohort = registry.build("cohorts", name, {"path": str(tmp_path), "subject_key": "public"})
     assert isinstance(cohort, Cohort)
     assert all(
