@@ -1,5 +1,7 @@
 """The risk that an event happens within a horizon, by what is known of a moment and embeddings of windows before."""
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +16,8 @@ from hdt_fm.schema.protocols import HeadInput
 
 # A rate of nobody or of everybody is held here.
 LEAST_RATE = 1e-3
+# Beyond the odds of such a risk a line moves nothing: how small it is, is not known better.
+LEAST_RISK = 1e-4
 
 
 class EventRisk(nn.Module):
@@ -33,6 +37,12 @@ class EventRisk(nn.Module):
         kind: What reads the embeddings, in order.
         width: Of what is read of the embeddings, divisible by 8 for the transformer.
         members: Networks that are averaged.
+        asked: A `ForecastTask` as plain values: what this head must be told, and within which horizons it answers.
+        described: Each event that is answered, as plain values: `name`, `threshold` and `below`. Both kept, not read.
+
+    Attributes:
+        slope, start: For each horizon and event the line through log-odds that people who were kept apart have set.
+            Not part of what `forward` gives; see `calibrated`.
     """
 
     center: Tensor
@@ -41,6 +51,8 @@ class EventRisk(nn.Module):
     context_center: Tensor
     context_scale: Tensor
     weight: Tensor
+    slope: Tensor
+    start: Tensor
 
     def __init__(
         self,
@@ -55,9 +67,11 @@ class EventRisk(nn.Module):
         members: int = 3,
         hidden: int = 128,
         dropout: float = 0.1,
+        asked: Mapping[str, Any] | None = None,
+        described: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__()
-        self.events = events
+        self.events, self.asked, self.described = events, dict(asked or {}), [dict(one) for one in described]
         if kind not in ("gru", "lstm", "transformer") or min(known, members, width) < 1 or in_features < 0:
             raise ConfigError(
                 "The risk of events cannot be built",
@@ -75,6 +89,8 @@ class EventRisk(nn.Module):
         )
         hold_scale(self, known, in_features)
         self.register_buffer("weight", torch.ones(horizons, events + teaching), persistent=False)
+        self.register_buffer("slope", torch.ones(horizons, events))
+        self.register_buffer("start", torch.zeros(horizons, events))
 
     @torch.no_grad()
     def learn_scale(self, inputs: HeadInput, happened: Float[Tensor, "batch horizon event"]) -> None:
@@ -98,6 +114,11 @@ class EventRisk(nn.Module):
         """The members' mean."""
         scaled = self.scaled(inputs)
         return torch.stack([member(scaled) for member in self.members]).mean(0)[..., : self.events]
+
+    def calibrated(self, output: Float[Tensor, "batch horizon event"]) -> Float[Tensor, "batch horizon event"]:
+        """Log-odds after the lines of people kept apart; each horizon has its own, so that risks may fall with it."""
+        most = math.log(1 / LEAST_RISK - 1)
+        return self.slope * output.clamp(-most, most) + self.start
 
     def member_loss(
         self, output: Float[Tensor, "batch horizon taught"], target: Float[Tensor, "batch horizon taught"]

@@ -113,6 +113,29 @@ def test_members_are_averaged_in_log_odds():
     assert torch.allclose(head(inputs_of()), each.mean(0))
 
 
+def test_a_line_moves_log_odds_of_each_horizon_and_event_by_itself():
+    """By hand, and no risk is held to be smaller than 1e-4 before it is moved; a fresh head moves nothing."""
+    head = EventRisk(known=4, horizons=2, events=2, members=1).eval()
+    said = torch.tensor([[[-2.0, 0.5], [-1.0, 3.0]], [[-40.0, 0.0], [40.0, 0.0]]])
+    held = said.clamp(-9.21024, 9.21024)
+    assert torch.allclose(head.calibrated(said), held, atol=1e-5)
+    head.slope.copy_(torch.tensor([[0.5, 1.0], [2.0, 1.0]]))
+    head.start.copy_(torch.tensor([[0.0, -1.0], [3.0, 0.0]]))
+    wanted = [[[-1.0, -0.5], [1.0, 3.0]], [[-4.60512, -1.0], [21.42048, 0.0]]]
+    assert torch.allclose(head.calibrated(said), torch.tensor(wanted), atol=1e-5)
+    assert {"slope", "start"} <= set(head.state_dict())
+
+
+def test_what_it_must_be_told_is_kept_as_it_was_given():
+    given = {"known": 4, "horizons": 1, "events": 1, "asked": {"modality": "glucose"}}
+    head = EventRisk(**given, described=[{"name": "low", "threshold": 70.0, "below": True}])
+    assert (head.asked, head.described) == (given["asked"], [{"name": "low", "threshold": 70.0, "below": True}])
+    assert (EventRisk(known=4, horizons=1, events=1).asked, EventRisk(known=4, horizons=1, events=1).described) == (
+        {},
+        [],
+    )
+
+
 def test_what_cannot_be_built_or_asked_is_refused():
     with pytest.raises(ConfigError, match="risk of events cannot be built"):
         EventRisk(known=4, horizons=1, events=1, members=0)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +13,23 @@ from hdt_fm.schema.series import ForecastTask
 
 if TYPE_CHECKING:
     from hdt_fm.checkpoint import Model
+    from hdt_fm.schema.protocols import HeadInput
+    from hdt_fm.schema.series import Series
+    from hdt_fm.signal.moments import Moments
+    from hdt_fm.twin.forecast.within import Within
 
 MODALITY = "glucose"
 MAKE_ONE = (
     "make one: `hdt-fm shard experiment=t1d_uom source=FOLDER`, then pretrain and finetune with the same experiment; "
-    "it is runs/t1d_uom/finetune/checkpoint"
+    "it is runs/t1d_uom/finetune/checkpoint (without data: experiment=virtual_diabetes, which needs no source)"
 )
 USAGE = """\
 usage: hdt-fm twin forecast PATH checkpoint=FOLDER [at=TIME] [dates=false] [--to FOLDER] [--json] [SETTING=...]
 
   Says where glucose is expected to be in the next hours, with an interval that this person's own past has set, and how
   far to trust it. Writes forecast.json, forecast.html (one file, no script) and forecast.png. It is no medical advice.
+  Where the checkpoint has a head of risks too (`hdt-fm finetune experiment=t1d_uom head=event_risk` adds it), chances
+  of a low and a high are of any reading up to a time ahead; else of that time alone.
 
   checkpoint=FOLDER        with a head that forecasts glucose (`hdt-fm finetune experiment=t1d_uom` makes one)
   dates=false              times are told from the newest reading alone; no file holds a date or a time of day
@@ -35,6 +42,7 @@ examples:
   hdt-fm twin forecast libreview.csv checkpoint=runs/t1d_uom/finetune/checkpoint
   hdt-fm twin forecast clarity.csv checkpoint=mine at=2026-03-05T14:30 utc_offset_s=0 --to ahead
   hdt-fm twin forecast data/azt1d cohort=azt1d person=3 checkpoint=mine --json
+  hdt-fm twin forecast virtual_diabetes cohort=virtual_diabetes person=15 checkpoint=mine
 """
 OWN = ("checkpoint", "dates", "to")
 
@@ -85,6 +93,7 @@ def _told(path: Path, settings: dict[str, str], *, dates: bool) -> dict[str, Any
     from hdt_fm.twin.forecast.told import record
 
     model, head, task = _head(settings)
+    risk = _risk_head(model, task)
     given = read(path, settings, task, load_preprocess(settings["checkpoint"]).prepared(task.modality))
     check_habits(given.series[-1], head.usual.tolist(), task)
     moments, inputs = told_to_head(model, given.series, task, given=given.given, now=True)
@@ -107,8 +116,22 @@ def _told(path: Path, settings: dict[str, str], *, dates: bool) -> dict[str, Any
         clock=given.clock,
         dates=dates,
         source=given.source,
+        within=() if risk is None else _within(risk, moments, inputs, given.series),
         notes=(*given.notes, _own_past(added[-1].tolist(), task)),
     )
+
+
+def _within(risk: Any, moments: "Moments", inputs: "HeadInput", series: "Sequence[Series]") -> "tuple[Within, ...]":
+    """What the head of risks says, and how its chances came true."""
+    from hdt_fm.cli.series import own_risks, with_own_events
+    from hdt_fm.metrics.events import EVENTS
+    from hdt_fm.signal.within import happened_within
+    from hdt_fm.twin.forecast.within import within
+
+    events = EVENTS[MODALITY]
+    happened = happened_within(moments, series, [event.of for event in events])
+    risks = own_risks(risk, moments, with_own_events(inputs, moments, series, events), happened)
+    return within(moments, risks, happened, events)
 
 
 def _own_past(added: Sequence[float], task: ForecastTask) -> str:
@@ -146,3 +169,24 @@ def _head(settings: dict[str, str]) -> "tuple[Model, Any, ForecastTask]":
             "The head forecasts another modality", where=name, expected=MODALITY, got=task.modality, fix=MAKE_ONE
         )
     return model, head, task
+
+
+def _risk_head(model: "Model", task: ForecastTask) -> Any:
+    """The head of risks, where the checkpoint has one; it must be told what the forecast is told, and of its events."""
+    from hdt_fm.cli.series import check_same_task, head_name, heads_of, risk_name
+    from hdt_fm.metrics.events import EVENTS
+
+    name = risk_name(task.modality)
+    found = heads_of(model, task.modality).get(name)
+    if found is None:
+        return None
+    check_same_task(name, ForecastTask.of(found.asked), head_name(task.modality), task)
+    if found.described != [asdict(event) for event in EVENTS[task.modality]]:
+        raise CheckpointError(
+            "The head of risks answers other events",
+            where=name,
+            expected=", ".join(event.name for event in EVENTS[task.modality]),
+            got=", ".join(str(one.get("name")) for one in found.described) or "events without a name",
+            fix="teach it anew: hdt-fm finetune experiment=t1d_uom head=event_risk",
+        )
+    return found

@@ -39,6 +39,9 @@ def html(record: Mapping[str, Any]) -> str:
         sentences=[words.sentence(record, one) for one in record["ahead"]],
         trust=words.trust(record),
         chance=words.chance,
+        chances=words.chances,
+        came=words.came,
+        until=" until then" if "within" in record["ahead"][0] else "",
     )
 
 

@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from hdt_fm.schema.series import DAY_S
 from hdt_fm.twin.forecast.outlook import LATELY_S, PROMISED, Ahead, Outlook
+from hdt_fm.twin.forecast.within import Within
 
 VERSION = 1
 SHOWN_S = 12 * 3600.0
 NO_ADVICE = (
-    "It is no medical advice and no alarm: no dose, meal or drive may rest on it. It knows past readings alone, "
-    "not what was eaten, injected or done since."
+    "It is no medical advice and no alarm: no dose, meal or drive may rest on it. It knows what was "
+    "measured and written down before, not what is eaten, injected or done from now on."
 )
 CLOCKS = {
     "local": "local time",
@@ -34,6 +35,7 @@ def record(
     dates: bool = True,
     source: str = "",
     notes: Sequence[str] = (),
+    within: Sequence[Within] = (),
 ) -> dict[str, Any]:
     """All of it as numbers and words that JSON has.
 
@@ -43,8 +45,12 @@ def record(
         dates: False tells times by minutes from the newest reading alone.
         source: What was read: a format or cohort, never a name or path.
         notes: What should be known of how it was read.
+        within: Chances of a head of risks, for each horizon; nothing stands of them where there is none.
     """
     name = _moment if dates else lambda _: None
+    ahead = [_ahead(one, outlook, name(one.time_s)) for one in outlook.ahead]
+    for told, one in zip(ahead, within, strict=bool(within)):
+        _add_within(told, one, [event.name for event in outlook.events])
     return {
         "version": VERSION,
         "source": source,
@@ -57,7 +63,7 @@ def record(
         "own_interval_learned": outlook.learned,
         "lately_days": LATELY_S / DAY_S,
         "events": [{"name": e.name, "threshold": e.threshold, "below": e.below} for e in outlook.events],
-        "ahead": [_ahead(one, outlook, name(one.time_s)) for one in outlook.ahead],
+        "ahead": ahead,
         "readings": [
             {"min": _minutes(at - outlook.now_s), "value": _rounded(value)}
             for at, value in zip(*(column.tolist() for column in shown), strict=True)
@@ -90,8 +96,12 @@ def newest(told: Mapping[str, Any]) -> str:
 def sentence(told: Mapping[str, Any], one: Mapping[str, Any]) -> str:
     """One horizon of a `record` in words."""
     clock = f" ({one['time'][-5:]})" if one["time"] else ""
-    risks = [f"of {name}: {chance(share)}" for name, share in one["chances"].items()]
-    asked = f". Chance {'; '.join(risks)}" if risks else ""
+    risks = [f"{name}: {chance(share)}" for name, share in chances(one).items()]
+    asked = ""
+    if risks and "within" in one:
+        asked = f". Chance that a reading until then is {'; '.join(risks)}"
+    elif risks:
+        asked = f". Chance of {'; of '.join(risks)}"
     return (
         f"In {one['min']:g} min{clock}: about {one['point']:.0f} {told['unit']}; {10 * told['promised']:g} times in 10 "
         f"between {one['low']:.0f} and {one['high']:.0f}{asked}."
@@ -108,14 +118,49 @@ def trust(told: Mapping[str, Any]) -> list[str]:
         for one in told["ahead"]
         if one["lately"]["forecasts"]
     ] or [f"In {days} no forecast has come true yet that could say how far to trust this one."]
+    found += [_came(told, event["name"]) for event in told["events"] if "within" in told["ahead"][0]]
     if not told["own_interval_learned"]:
         found.append("There is less than a day of readings: the interval is that of other people, not learned yet.")
     return found
 
 
-def chance(share: float) -> str:
-    """A probability in words; its last percent at either end is not claimed."""
+def chances(one: Mapping[str, Any]) -> Mapping[str, float | None]:
+    """Of one horizon of a `record`: at any reading up to it where a head says so, else at the very horizon."""
+    return one["within"] if "within" in one else one["chances"]
+
+
+def came(one: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """How often each event should have come by `chances` told lately, and did."""
+    return one["lately"]["within"] if "within" in one else one["lately"]["events"]
+
+
+def chance(share: float | None) -> str:
+    """A probability in words; its last percent at either end is not claimed, and nothing of what is there already."""
+    if share is None:
+        return "it is now"
     return "under 1 %" if share < 0.01 else "over 99 %" if share > 0.99 else f"{100 * share:.0f} %"
+
+
+def _came(told: Mapping[str, Any], name: str) -> str:
+    """Of one event: what the chances that were told add up to, and what came, in a sentence."""
+    each = [
+        f"{count['expected']:.1f} of {count['moments']} moments within {one['min']:g} min (it did {count['came']})"
+        for one, count in ((one, came(one)[name]) for one in told["ahead"])
+        if count["moments"]
+    ]
+    days = f"the last {told['lately_days']:g} days"
+    if not each:
+        return f"In {days} no chance of a reading {name} has come due yet."
+    return f"By the chances told in {days} a reading {name} should have followed {', '.join(each)}."
+
+
+def _add_within(told: dict[str, Any], one: Within, names: Sequence[str]) -> None:
+    share = [None if np.isnan(value) else round(value, 4) for value in one.chances]
+    told["within"] = dict(zip(names, share, strict=True))
+    told["lately"]["within"] = {
+        name: {"moments": moments, "expected": round(expected, 1), "came": came}
+        for name, moments, expected, came in zip(names, one.moments, one.expected, one.came, strict=True)
+    }
 
 
 def _ahead(one: Ahead, outlook: Outlook, time: str | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from dataclasses import asdict
 from html.parser import HTMLParser
 
 import numpy as np
@@ -14,6 +15,7 @@ from hdt_fm.cli.main import EXIT_INTERRUPTED, EXIT_OK, EXIT_USER_ERROR, main
 from hdt_fm.cli.twin import readings
 from hdt_fm.cli.twin.refusals import check_habits
 from hdt_fm.evaluation.backtest.floors import LEVELS
+from hdt_fm.metrics.events import EVENTS
 from hdt_fm.schema.manifest import ModelConfig, Part, Preprocess
 from hdt_fm.schema.preparation import ModalityPreparation, Preparation
 from hdt_fm.schema.privacy import private_traces
@@ -36,34 +38,51 @@ ASKED = {
 }
 # Context, changes and the own past; the tasks of `cli/series.py` say how many that is.
 KNOWN = 15 + 12 + 9
+# Beside what the forecast is told of each of two events: four shares, hours since, two spans of the day.
+RISK = {
+    "known": KNOWN + 2 * 7,
+    "in_features": 8,
+    "horizons": 2,
+    "events": 2,
+    "width": 8,
+    "hidden": 8,
+    "members": 1,
+    "asked": ASKED,
+    "described": [asdict(event) for event in EVENTS["glucose"]],
+}
 USUAL = [[110.0, 170.0], [15.0, 45.0], [0.8, 1.0]]
 NAMES = ["forecast.html", "forecast.json", "forecast.png"]
 
 
-def saved(folder, heads, modality="glucose", unit="mg/dL"):
-    """A tiny model that saw nothing; heads by name and what they are asked."""
+def saved(folder, heads, modality="glucose", unit="mg/dL", risk=None):
+    """A tiny model that saw nothing; heads by name and what they are asked, and the arguments of one of risks."""
     column = ModalityColumn(
         name=modality, unit=unit, channels=1, sampling_rate_hz=1 / STEP_S, samples=104, encoding="f32"
     )
     part = {"levels": list(LEVELS), "known": KNOWN, "in_features": 8, "horizons": 2, "width": 8, "hidden": 8}
+    parts = {
+        name: Part(name="series_forecast", args={**part, "members": 1, "asked": asked}) for name, asked in heads.items()
+    }
+    if risk is not None:
+        parts["risk_glucose"] = Part(name="event_risk", args=risk)
     config = ModelConfig(
         modalities=(column,),
         encoder=Part(name="recurrent", args={"width": 8, "patch_s": 3600.0, "points": 4, "ahead_s": 7200.0}),
         projection=Part(name="projection", args={"dim": 4}),
-        heads={
-            name: Part(name="series_forecast", args={**part, "members": 1, "asked": asked})
-            for name, asked in heads.items()
-        },
+        heads=parts,
         statistics={modality: (140.0, 40.0)},
         window_s=93_600.0,
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build_model(config).eval()
-    for head in model.heads.values():
-        head.spread.fill_(20.0)
-        head.score_spread.fill_(10.0)
-        head.usual.copy_(torch.tensor(USUAL))
+    for name in heads:
+        model.heads[name].spread.fill_(20.0)
+        model.heads[name].score_spread.fill_(10.0)
+        model.heads[name].usual.copy_(torch.tensor(USUAL))
+    if risk is not None:
+        model.heads["risk_glucose"].members[0].network.begin_at(torch.tensor([[0.02, 0.2], [0.05, 0.3]]))
+        model.heads["risk_glucose"].start.copy_(torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
     one = ModalityPreparation(sampling_rate_hz=1 / STEP_S)
     preparation = Preparation(window_s=93_600.0, hop_s=1800.0, min_coverage=0.3, modalities={modality: one})
     save_model(model, folder, preprocess=Preprocess(preparation=preparation, modalities=(column,)))
@@ -73,6 +92,12 @@ def saved(folder, heads, modality="glucose", unit="mg/dL"):
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     return saved(tmp_path_factory.mktemp("model") / "checkpoint", {"forecast_glucose": ASKED})
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory):
+    """The same with a head of risks, which says the same of every moment."""
+    return saved(tmp_path_factory.mktemp("model") / "checkpoint", {"forecast_glucose": ASKED}, risk=RISK)
 
 
 def day_wave(days=6.0, step_s=300, rough=3.0, level=140.0, seed=0):
@@ -112,7 +137,8 @@ def forecast(checkpoint, capsys, monkeypatch):
     monkeypatch.setattr("hdt_fm.twin.forecast.page.fan_picture", lambda told: b"")
 
     def asked(path, *settings):
-        assert main(["twin", "forecast", str(path), f"checkpoint={checkpoint}", "--json", *settings]) == EXIT_OK
+        own = () if any(word.startswith("checkpoint") for word in settings) else (f"checkpoint={checkpoint}",)
+        assert main(["twin", "forecast", str(path), *own, "--json", *settings]) == EXIT_OK
         return json.loads(capsys.readouterr().out)
 
     return asked
@@ -378,6 +404,71 @@ def test_a_head_is_missing(write, refused, tmp_path):
     assert "got: heart_rate" in refused(write(), f"checkpoint={wrong}")
     assert "no such folder" in refused(write(), "checkpoint=nowhere")
     assert "A forecast needs a checkpoint" in refused(write(), "checkpoint=")
+
+
+def test_a_head_of_risks_adds_chances_and_changes_nothing_else(write, forecast, beside, tmp_path, capsys):
+    path = write(day_wave(level=165.0))
+    plain, found = forecast(path), forecast(path, f"checkpoint={beside}", "--to", "out")
+    for one in found["ahead"]:
+        soon, lately = one.pop("within"), one["lately"].pop("within")
+        assert set(soon) == set(lately) == {"below 70 mg/dL", "above 180 mg/dL"}
+        # Never low for days: less likely than of all people, and the truths that have come say so.
+        assert 0 < soon["below 70 mg/dL"] < {30: 0.02, 60: 0.05}[one["min"]]
+        low = lately["below 70 mg/dL"]
+        assert low["came"] == 0
+        assert 0 < low["expected"] < 0.05 * low["moments"]
+        # People apart moved the risk of a high up by one in log-odds.
+        high, said = lately["above 180 mg/dL"], {30: 0.2, 60: 0.3}[one["min"]]
+        lifted = 1 / (1 + (1 - said) / said / np.e)
+        assert 0.4 * lifted < high["expected"] / high["moments"] < 1.2 * lifted
+        assert 0 < high["came"] < high["moments"]
+    plain.pop("folder"), found.pop("folder")
+    assert json.dumps(plain) == json.dumps(found)
+    page = (tmp_path / "out" / "forecast.html").read_text()
+    assert "Chance that a reading until then is below 70 mg/dL: " in page
+    assert "should have followed" in page
+    assert "Chance below 70 mg/dL until then" in page
+    assert main(["twin", "forecast", str(path), f"checkpoint={beside}", "dates=false", "--to", "out"]) == EXIT_OK
+    assert "Chance that a reading until then is below 70 mg/dL: " in capsys.readouterr().out
+
+
+def test_what_is_there_now_has_no_chance_of_coming(write, forecast, beside):
+    found = forecast(write(np.append(day_wave(5.0, level=165.0), 190.0)), f"checkpoint={beside}")
+    assert [one["within"]["above 180 mg/dL"] for one in found["ahead"]] == [None, None]
+    assert all(0 < one["within"]["below 70 mg/dL"] < 0.1 for one in found["ahead"])
+
+
+def test_later_readings_change_no_chance(write, forecast, beside):
+    at, wild = "2026-03-05T14:31", day_wave(level=165.0)
+    whole = forecast(write(wild), f"at={at}", f"checkpoint={beside}")
+    wild[BEGIN + np.arange(len(wild)) * 300 + 3600 > clock(at)] = 300.0
+    other = forecast(write(wild), f"at={at}", f"checkpoint={beside}")
+    whole.pop("folder"), other.pop("folder")
+    assert whole == other
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"windows": 3}, ["where: series.windows", "forecast_glucose is: windows 2", "got: windows 3"]),
+        ({"horizons_s": [1800.0, 7200.0]}, ["series.horizons_s", "[1800.0, 3600.0]"]),
+        ({"every_s": 900.0, "treatments": ["bolus"]}, ["where: series.every_s, series.treatments"]),
+    ],
+)
+def test_a_head_of_risks_that_is_told_something_else_is_refused(write, refused, tmp_path, asked, words):
+    other = saved(tmp_path / "other", {"forecast_glucose": ASKED}, risk={**RISK, "asked": {**ASKED, **asked}})
+    error = refused(write(), f"checkpoint={other}")
+    assert "Two heads of one checkpoint are not told the same" in error
+    assert all(word in error for word in words)
+
+
+def test_a_head_of_other_events_is_refused(write, refused, tmp_path):
+    described = [{**RISK["described"][0], "name": "below 54 mg/dL", "threshold": 54.0}, RISK["described"][1]]
+    other = saved(tmp_path / "other", {"forecast_glucose": ASKED}, risk={**RISK, "described": described})
+    error = refused(write(), f"checkpoint={other}")
+    assert "The head of risks answers other events" in error
+    assert "expected: below 70 mg/dL, above 180 mg/dL" in error
+    assert "got: below 54 mg/dL, above 180 mg/dL" in error
 
 
 def test_another_modality_is_refused(write, refused):
