@@ -25,19 +25,29 @@ from hdt_fm.evaluation.origins import Origins
 from hdt_fm.report.tables import flat_rows, markdown
 from hdt_fm.schema import registry
 from hdt_fm.schema.embedding import EmbeddingTable
-from hdt_fm.schema.errors import CheckpointError, LeakError, unknown_name
+from hdt_fm.schema.errors import CheckpointError, ConfigError, LeakError, unknown_name
 from hdt_fm.schema.manifest import Part
 from hdt_fm.schema.modalities import STATIC
 from hdt_fm.schema.protocols import HeadInput
 from hdt_fm.schema.result import Result, RunRecord
 from hdt_fm.training.heads import fit_head
 
+# Heads of a signal itself (`series.modality`), and who teaches them.
+OF_SERIES = {
+    "forecast": "hdt_fm.cli.finetune_series",
+    "series_forecast": "hdt_fm.cli.finetune_series",
+    "event_risk": "hdt_fm.cli.finetune_risk",
+    "plan_response": "hdt_fm.cli.finetune_plans",
+}
+# Of labels of windows where no modality is named.
+OF_LABELS_TOO = {"forecast"}
+
 
 def run(run: Run) -> RunRecord:
     """Train the head, score it on the people kept out, and save it with the encoder."""
     config = run.config
-    if is_of_series(config):
-        return import_module("hdt_fm.cli.finetune_series").run(run)
+    if (teaching := _of_series(config)) is not None:
+        return import_module(teaching).run(run)
     prepare_machine(config)
     settings = config.section("finetune", FinetuneSettings)
     part, table = config.part("head"), load_table(config.value("table"))
@@ -74,16 +84,30 @@ def run(run: Run) -> RunRecord:
     )
 
 
-def is_of_series(config: Config) -> bool:
-    """Whether a signal itself is forecast, and not a label of windows."""
-    named = config.section("series", SeriesSettings).modality is not None
-    return named and config.part("head").name in ("forecast", "series_forecast")
+def _of_series(config: Config) -> str | None:
+    """The module that teaches a head of a signal itself; None for one of labels of windows.
+
+    Raises:
+        ConfigError: If a head of a signal alone is asked for without a signal.
+    """
+    name = config.part("head").name
+    if config.section("series", SeriesSettings).modality is not None:
+        return OF_SERIES.get(name)
+    if name in OF_SERIES and name not in OF_LABELS_TOO:
+        raise ConfigError(
+            f"Head {name!r} is of a signal itself",
+            where="series.modality",
+            expected="the modality that it is to follow",
+            got="null",
+            fix="say series.modality=glucose",
+        )
+    return None
 
 
 def plan(config: Config) -> dict[str, Any]:
     """Check the table, the label and the head's settings."""
-    if is_of_series(config):
-        return import_module("hdt_fm.cli.finetune_series").plan(config)
+    if (teaching := _of_series(config)) is not None:
+        return import_module(teaching).plan(config)
     settings, part = config.section("finetune", FinetuneSettings), config.part("head")
     table = load_table(config.value("table"))
     _label(table, settings.label)

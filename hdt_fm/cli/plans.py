@@ -1,0 +1,286 @@
+"""Plans of doses and meals, asked of a checkpoint for one person: what each leads to, and how far to trust that."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from hdt_fm.checkpoint import Model, load
+from hdt_fm.cli.series import told
+from hdt_fm.cli.twin.readings import Readings
+from hdt_fm.cli.twin.refusals import check_habits
+from hdt_fm.heads.meal_response import MealResponse
+from hdt_fm.heads.plan_response import PlanResponse, quantiles
+from hdt_fm.layers.meal_courses import within_range
+from hdt_fm.layers.own_numbers import OwnNumbers
+from hdt_fm.schema.errors import CheckpointError, RecordingError
+from hdt_fm.schema.lives import STEP_MINUTES, Lives, Plans
+from hdt_fm.schema.modalities import modality
+from hdt_fm.schema.protocols import HeadInput
+from hdt_fm.schema.series import ForecastTask
+from hdt_fm.schema.treatment import Plan
+from hdt_fm.schema.what_if import TREATMENTS, Compared, DoseResponse, Evidence, Support
+from hdt_fm.signal.lives import lives_of
+from hdt_fm.training.forecasts import ask
+from hdt_fm.training.plans import in_two
+from hdt_fm.twin.what_if.actions import DAY_STEPS, Actions, actions_of, moments_at
+from hdt_fm.twin.what_if.evidence import own_share
+from hdt_fm.twin.what_if.habits import Habits
+from hdt_fm.twin.what_if.refuters import refute
+from hdt_fm.twin.what_if.sensitivity import sensitivity_of
+from hdt_fm.twin.what_if.support import support_of
+
+HEAD = "plan_response"
+MODALITY = "glucose"
+MAKE_ONE = "make one: `hdt-fm finetune head=plan_response series.treatments=FOLDER` after shard and pretrain"
+# Where the dose-response is told, and over how many doses, from none to so many times the most that is asked or usual.
+CURVE_MINUTE, CURVE_DOSES, CURVE_BEYOND = 120, 9, 1.25
+
+
+@dataclass(frozen=True)
+class PlanModel:
+    """A checkpoint whose head answers plans."""
+
+    model: Model
+    head: PlanResponse
+    task: ForecastTask
+
+    @property
+    def habits(self) -> Habits:
+        """How training people dose."""
+        return Habits.of({name: np.asarray(value, dtype=np.float64) for name, value in self.head.habits.items()})
+
+
+def plans_name(modality: str) -> str:
+    """Of the head in a checkpoint."""
+    return f"plans_{modality}"
+
+
+def head_of(checkpoint: str) -> PlanModel:
+    """The head of a checkpoint that answers plans of glucose.
+
+    Raises:
+        CheckpointError: If it has none.
+    """
+    model, name = load(checkpoint), plans_name(MODALITY)
+    head = dict(model.heads).get(name)
+    if not isinstance(head, PlanResponse):
+        raise CheckpointError(
+            "The checkpoint has no head that answers plans",
+            where="checkpoint",
+            expected=f"the head {name}",
+            got=", ".join(model.heads) or "no head",
+            fix=MAKE_ONE,
+        )
+    return PlanModel(model, head, ForecastTask.of(head.asked))
+
+
+@dataclass(frozen=True)
+class _Person:
+    """One person's record up to the moment, and what the law has learned of it."""
+
+    lives: Lives
+    life: int
+    time: int
+    law: MealResponse
+    numbers: OwnNumbers
+    actions: Actions
+
+    @property
+    def moment(self) -> Float[np.ndarray, " feature"]:
+        out: np.ndarray = moments_at(self.lives, np.array([self.life]), np.array([self.time]))[0]
+        return out
+
+
+def compare(found: PlanModel, readings: Readings, plan: Plan, against: Plan) -> Compared:
+    """One plan against another, from the newest reading on.
+
+    Raises:
+        RecordingError: If readings are not like those that the head has seen, it is not known what was taken up to now,
+            or nobody doses as a plan asks at such a moment.
+    """
+    check_habits(readings.series[-1], found.head.decoder.usual.tolist(), found.task)
+    person = _person(found, readings)
+    tables = np.stack([_table(one, found.head) for one in (plan, against)])
+    supports = tuple(_support(found.habits, person, table) for table in tables)
+    for support, table in zip(supports, tables, strict=True):
+        _refuse(support, table)
+    widen = max(support.widen for support in supports)
+    curves = [(name, _doses(tables[:, row], supports, name)) for row, name in enumerate(TREATMENTS)]
+    asked = [(row, name, doses) for row, (name, doses) in enumerate(curves) if len(doses)]
+    tried = [_with_dose(tables[0], row, dose) for row, _, doses in asked for dose in doses]
+    every = np.concatenate([tables, np.stack(tried)]) if tried else tables
+    plans = _plans(person, found.head, every)
+    said = ask(found.head.decoder, _beyond(found, readings))[-1]
+    course = person.law.courses(person.numbers, person.lives, plans)
+    level = quantiles(course, said[None])[0, :2]
+    shift = found.head.decoder.shift.double().numpy()
+    low, high = person.law.effect_intervals(person.numbers, person.lives, plans, beyond=said[None, :, 0])
+    moved = within_range(course[0] + said[:, 0])
+    effect = moved - moved[1]
+    low, high = (np.concatenate([effect[:1], effect[2:]]) + widen * off for off in _off(effect, low[0], high[0]))
+    evidence = _evidence(person, found.head)
+    shares = own_share(evidence)
+    return Compared(
+        minutes=found.head.minutes,
+        level=within_range(level[..., 0]),
+        level_low=within_range(level[..., 1] - shift),
+        level_high=within_range(level[..., -1] + shift),
+        effect=effect[0],
+        effect_low=low[0],
+        effect_high=high[0],
+        support=(supports[0], supports[1]),
+        curves=_curves(found, person, asked, tables, effect[2:], low[1:], high[1:]),
+        refuters=refute(evidence, seed=0),
+        own_actions=len(person.actions),
+        own_share=(shares.share, shares.low, shares.high),
+        sensitivity=sensitivity_of(evidence).to_zero,
+    )
+
+
+def _person(found: PlanModel, readings: Readings) -> _Person:
+    given = {name: tuple(readings.given.get(name, ())) for name in found.task.treatments}
+    lives = lives_of(readings.series, given)
+    life = len(readings.series) - 1
+    time = round((len(readings.series[-1]) - 1) * readings.series[-1].step_s / (60 * STEP_MINUTES))
+    if not np.isfinite(lives.glucose_mg_dl[life, time]):
+        raise RecordingError(
+            "It is not known what was taken before now",
+            where="the recording",
+            expected="doses and meals of the last 6 h and more, entered no longer than two days ago",
+            fix="export them with the readings, or choose another moment with at=TIME",
+        )
+    # What the column of the newest reading holds comes after it.
+    for table in (lives.bolus_units, lives.carbs_g):
+        table[life, time:] = 0.0
+    law = found.head.law
+    numbers = law.own(lives, np.unique(lives.person)).take(np.zeros(len(lives), dtype=np.int64))
+    return _Person(lives, life, time, law, numbers, actions_of(lives))
+
+
+def _table(plan: Plan, head: PlanResponse) -> Float[np.ndarray, "treatment step"]:
+    steps = head.minutes[-1] // STEP_MINUTES
+    return plan.on_grid(TREATMENTS, step_s=60.0 * STEP_MINUTES, steps=steps).T
+
+
+def _support(habits: Habits, person: _Person, table: Float[np.ndarray, "treatment step"]) -> Support:
+    """Of all that a plan gives, as if at once."""
+    units, grams = table.sum(axis=1)
+    return support_of(habits, person.actions, person.moment, dose_units=float(units), carbs_g=float(grams))
+
+
+def _refuse(support: Support, table: Float[np.ndarray, "treatment step"]) -> None:
+    if support.verdict == "outside":
+        unit, asked = modality(support.treatment).unit, table[TREATMENTS.index(support.treatment)].sum()
+        raise RecordingError(
+            "Nobody in the records doses so at such a moment, so nothing is known of what would follow",
+            where=f"plan, {support.treatment}",
+            expected=f"{support.low:.2g} to {support.high:.2g} {unit}, between which nine in ten lie, or little beyond",
+            got=f"{asked:g} {unit}, with {_rest(table, support.treatment)}",
+            fix="ask for a dose nearer to these, together with what goes with it, or at another moment with at=TIME",
+        )
+
+
+def _rest(table: Float[np.ndarray, "treatment step"], treatment: str) -> str:
+    """What else the plan gives."""
+    others = [(name, table[row].sum()) for row, name in enumerate(TREATMENTS) if name != treatment]
+    return ", ".join(
+        f"{name} of {amount:g} {modality(name).unit}" if amount else f"no {name}" for name, amount in others
+    )
+
+
+def _doses(
+    taken: Float[np.ndarray, "plan step"], supports: tuple[Support, ...], name: str
+) -> Float[np.ndarray, " dose"]:
+    """Of a treatment that one of the plans gives; none of one that neither does."""
+    most = float(taken.sum(axis=1).max())
+    usual = [support.high for support in supports if support.treatment == name]
+    return np.linspace(0, max(most * CURVE_BEYOND, *usual, 0.0), CURVE_DOSES) if most else np.zeros(0)
+
+
+def _with_dose(
+    table: Float[np.ndarray, "treatment step"], row: int, dose: float
+) -> Float[np.ndarray, "treatment step"]:
+    """The plan with another amount of one treatment, at its times; at once if it gives none."""
+    out = table.copy()
+    whole = table[row].sum()
+    out[row] = table[row] * dose / whole if whole else np.where(np.arange(table.shape[1]) == 0, dose, 0.0)
+    return out
+
+
+def _plans(person: _Person, head: PlanResponse, tables: Float[np.ndarray, "plan treatment step"]) -> Plans:
+    """Of one moment; every plan against the second."""
+    others = [plan for plan in range(len(tables)) if plan != 1]
+    return Plans(
+        life=np.array([person.life]),
+        time=np.array([person.time]),
+        units=tables[None, :, 0],
+        grams=tables[None, :, 1],
+        contrasts=tuple((plan, 1) for plan in others),
+        minutes=head.minutes,
+    )
+
+
+def _beyond(found: PlanModel, readings: Readings) -> HeadInput:
+    """What the decoder is told, up to now."""
+    _, inputs = told(found.model, readings.series, found.task, given=readings.given, now=True)
+    assert inputs.recent is not None
+    return replace(inputs, recent=torch.zeros_like(inputs.recent))
+
+
+def _off(effect: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the intervals from the effects: none lies on the wrong side of its own effect."""
+    own = np.concatenate([effect[:1], effect[2:]])
+    return np.minimum(low - own, 0.0), np.maximum(high - own, 0.0)
+
+
+def _curves(
+    found: PlanModel,
+    person: _Person,
+    asked: list[tuple[int, str, np.ndarray]],
+    tables: np.ndarray,
+    effect: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+) -> tuple[DoseResponse, ...]:
+    minutes = found.head.minutes
+    at = int(np.argmin(np.abs(np.array(minutes) - CURVE_MINUTE)))
+    curves, first = [], 0
+    for row, name, doses in asked:
+        own = slice(first, first + len(doses))
+        verdicts = [_support(found.habits, person, _with_dose(tables[0], row, dose)).verdict for dose in doses]
+        curves.append(
+            DoseResponse(
+                treatment=name,
+                unit=modality(name).unit,
+                minute=minutes[at],
+                dose=doses,
+                effect=effect[own, at],
+                low=low[own, at],
+                high=high[own, at],
+                supported=np.array([verdict != "outside" for verdict in verdicts]),
+            )
+        )
+        first += len(doses)
+    return tuple(curves)
+
+
+def _evidence(person: _Person, head: PlanResponse) -> Evidence:
+    """The person's own actions: each half of the record judged by numbers that the other half has shown."""
+    halves, people = in_two(person.lives), np.unique(person.lives.person)
+    rows = np.zeros(len(person.lives), dtype=np.int64)
+    found: list[dict[str, Any]] = []
+    for taught, own in ((halves.first, halves.second), (halves.second, halves.first)):
+        life, time, missed = person.law.done(person.law.own(taught, people).take(rows), own)
+        found.append(
+            {
+                "beyond": missed.missed + missed.effects.sum(axis=1),
+                "effect": missed.effects,
+                "moment": moments_at(own, life, time),
+                "dose": np.stack([own.bolus_units[life, time], own.carbs_g[life, time]], axis=1),
+                "day": life * (own.glucose_mg_dl.shape[1] // DAY_STEPS + 1) + time // DAY_STEPS,
+            }
+        )
+    return Evidence(**{name: np.concatenate([one[name] for one in found]) for name in found[0]}, minutes=head.minutes)

@@ -1,0 +1,113 @@
+"""A head that answers plans, trained: first its law, by what doses and meals did; then its decoder, by the rest.
+
+The rest is what the law misses with numbers of a person that come from another half of their record, as for somebody
+who is asked: so the decoder learns what is left with numbers that did not see the readings they are judged by.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from hdt_fm.schema.lives import Lives, Plans
+
+
+@runtime_checkable
+class PlayedLaw(Protocol):
+    """A law of doses and meals that can be played for people, with numbers of their own."""
+
+    minutes: tuple[int, ...]
+
+    def own(self, taught: Lives, people: Int[np.ndarray, " person"]) -> Any:
+        """Numbers of these people, which `take(rows)` picks."""
+        ...
+
+    def courses(self, numbers: Any, own: Lives, plans: Plans) -> Float[np.ndarray, "moment plan minute"]:
+        """Under each plan, not cut; numbers are of each life's person."""
+        ...
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Lives with the readings of their first half alone, the same with those of their second, and where it begins.
+
+    Doses stand in both: what is on board is no reading.
+    """
+
+    first: Lives
+    second: Lives
+    middle: Int[np.ndarray, " life"]
+
+
+def in_two(lives: Lives) -> Halves:
+    """Every life parted where half of its readings are known."""
+    known = np.isfinite(lives.glucose_mg_dl)
+    upto = np.cumsum(known, axis=1)
+    middle = np.argmax(upto >= (upto[:, -1:] + 1) // 2, axis=1) + 1
+    late = np.arange(known.shape[1]) >= middle[:, None]
+    first, second = (
+        Lives(**{**vars(lives), "glucose_mg_dl": np.where(hidden, np.nan, lives.glucose_mg_dl)})
+        for hidden in (late, ~late)
+    )
+    return Halves(first, second, middle)
+
+
+def done_after(
+    law: PlayedLaw,
+    numbers: Any,
+    lives: Lives,
+    life: Int[np.ndarray, " moment"],
+    time: Int[np.ndarray, " moment"],
+    *,
+    taken: bool = True,
+) -> Float[np.ndarray, "moment minute"]:
+    """The law's course after moments of lives under what was then taken, not cut.
+
+    Args:
+        numbers: Of each life's person.
+        taken: False leaves out all that was taken from the moment on.
+    """
+    steps = max(law.minutes) // 5
+    last = lives.glucose_mg_dl.shape[1] - 1
+    ahead = time[:, None] + np.arange(steps)
+    units, grams = (
+        np.where(ahead <= last, table[life[:, None], ahead.clip(max=last)], 0.0) * taken
+        for table in (lives.bolus_units, lives.carbs_g)
+    )
+    plans = Plans(life=life, time=time, units=units[:, None], grams=grams[:, None], contrasts=(), minutes=law.minutes)
+    return law.courses(numbers, lives, plans)[:, 0]
+
+
+def done_with_the_other_half(
+    law: PlayedLaw,
+    halves: Halves,
+    life: Int[np.ndarray, " moment"],
+    time: Int[np.ndarray, " moment"],
+) -> Float[np.ndarray, "moment minute"]:
+    """As `done_after`, with numbers of each person that come from the half in which the moment is not."""
+    people, place = np.unique(halves.first.person, return_inverse=True)
+    out = np.full((len(life), len(law.minutes)), np.nan)
+    late = time >= halves.middle[life]
+    for taught, own, asked in ((halves.first, halves.second, late), (halves.second, halves.first, ~late)):
+        numbers = law.own(taught, people).take(place)
+        rows = np.flatnonzero(asked)
+        out[rows] = done_after(law, numbers, own, life[rows], time[rows])
+    return out
+
+
+def done_as_they_came(
+    law: PlayedLaw, lives: Lives, life: Int[np.ndarray, " moment"], time: Int[np.ndarray, " moment"]
+) -> Float[np.ndarray, "moment minute"]:
+    """As `done_after`, for people never seen: in the first half of a life with the numbers of people like them, in the
+    second with what the first has shown."""
+    halves = in_two(lives)
+    people, place = np.unique(lives.person, return_inverse=True)
+    unseen = Lives(**{**vars(lives), "glucose_mg_dl": np.full_like(lives.glucose_mg_dl, np.nan)})
+    out = np.full((len(life), len(law.minutes)), np.nan)
+    late = time >= halves.middle[life]
+    for taught, asked in ((unseen, ~late), (halves.first, late)):
+        numbers = law.own(taught, people).take(place)
+        rows = np.flatnonzero(asked)
+        out[rows] = done_after(law, numbers, lives, life[rows], time[rows])
+    return out
