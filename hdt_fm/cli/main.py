@@ -63,7 +63,7 @@ VERBS = {
         ),
         Verb(
             "twin",
-            "one person over time: alert on nights unlike their own, forecast the next hours",
+            "one person over time: alert on nights unlike their own, forecast the next hours, compare two plans",
             False,
             "hdt-fm twin alert nights.csv",
         ),

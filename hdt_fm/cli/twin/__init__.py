@@ -1,7 +1,7 @@
 """`hdt-fm twin WORD`: what is done with one person's data over time.
 
-A word is a line of `WORDS` and a file `hdt_fm/cli/twin/<word>.py` with `run(options, arguments) -> int`, the arguments
-being those after the word; it answers `--help` itself.
+A word is a line of `WORDS` and a file `hdt_fm/cli/twin/<word>.py` (a dash is an underscore there) with
+`run(options, arguments) -> int`, the arguments being those after the word; it answers `--help` itself.
 """
 
 from importlib import import_module
@@ -12,6 +12,7 @@ from hdt_fm.schema.errors import ConfigError, unknown_name
 WORDS = {
     "alert": "nights that are unlike the person's own: since when, how far, which indicator",
     "forecast": "glucose in the next hours: a fan, the person's own interval, how far to trust it",
+    "what-if": "glucose under one plan of insulin and food against another: the effect, and what speaks against it",
 }
 
 
@@ -30,7 +31,7 @@ def run(options: Options, arguments: list[str]) -> int:
             got="--dry-run, --cfg or --multirun",
             fix=f"see `hdt-fm twin {word} --help`",
         )
-    return import_module(f"hdt_fm.cli.twin.{word}").run(options, rest)
+    return import_module(f"hdt_fm.cli.twin.{word.replace('-', '_')}").run(options, rest)
 
 
 def _usage() -> str:

@@ -1,5 +1,6 @@
 """What stands after a word of `hdt-fm twin`: a path and settings as typed, and where the files go."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -17,7 +18,8 @@ def path_and_settings(word: str, arguments: Sequence[str], known: Sequence[str])
         UnknownNameError: If a setting is none of those known.
         ConfigError: If there is not one path.
     """
-    paths = [one for one in arguments if "=" not in one or Path(one).exists()]
+    # A long plan is no path; Path.exists would raise.
+    paths = [one for one in arguments if "=" not in one or os.path.exists(one)]
     settings = dict(one.split("=", 1) for one in arguments if one not in paths)
     for key in settings:
         if key not in known:

@@ -20,7 +20,7 @@ def test_every_word_is_told(arguments, capsys):
 
 @pytest.mark.parametrize("word", list(WORDS))
 def test_every_word_is_a_file_that_helps(word, capsys):
-    assert callable(import_module(f"hdt_fm.cli.twin.{word}").run)
+    assert callable(import_module(f"hdt_fm.cli.twin.{word.replace('-', '_')}").run)
     for arguments in (["twin", word, "--help"], ["twin", word]):
         assert main(arguments) == EXIT_OK
         out = capsys.readouterr().out
