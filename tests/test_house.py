@@ -27,7 +27,7 @@ ROOMS = {
     "evaluation": {"schema", "metrics", "ops", "signal"},
     "report": {"schema"},
     "simulation": {"schema"},
-    "data_pipelines": {"schema", "signal"},
+    "data_pipelines": {"schema", "signal", "simulation"},
 }
 DOORS = {
     "hydra": ("hdt_fm/cli/",),

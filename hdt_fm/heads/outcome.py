@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -73,6 +74,8 @@ class Outcome(nn.Module):
     Raises:
         ConfigError: If the horizon is below 1, or a part cannot be built.
     """
+
+    takes_weights = True
 
     def __init__(
         self,
@@ -181,13 +184,83 @@ class Outcome(nn.Module):
         newest = torch.full_like(everyone, past.level.shape[1] - 1)
         return self.answer(self.encode(past).take(everyone, newest), plan).values
 
-    def loss(self, answered: Answered, target: Float[Tensor, "row horizon"]) -> Float[Tensor, ""]:
+    def advance(
+        self,
+        states: States,
+        given: Float[Tensor, "row treatment"],
+        level: Float[Tensor, " row"],
+        traits: Float[Tensor, "row traits"],
+    ) -> States:
+        """States a step later, had this been given and this level come; as `encode` says of a past that goes on so.
+
+        Raises:
+            ConfigError: If the head reads features of the moment, which nobody knows of moments to come.
+        """
+        if self.features:
+            raise ConfigError("A head that reads features of the moment cannot be played", expected="features=0")
+        known = _shown(self.response, states.known, given, level)
+        pairs = zip(vars(states.known).values(), vars(known).values(), strict=True)
+        both = Known(*(torch.stack(pair, dim=1) for pair in pairs))
+        two_steps = Past(both.level, torch.zeros(len(level), 2, self.treatments), traits)
+        entered = self._moments(two_steps, both)[:, 1:]
+        return States(self.history(entered, states.hidden[None].contiguous())[0][:, 0], known)
+
+    @torch.no_grad()
+    def play(
+        self,
+        states: States,
+        plan: Float[Tensor, "row horizon treatment"],
+        traits: Float[Tensor, "row traits"],
+        *,
+        draws: int,
+        generator: torch.Generator,
+    ) -> Float[Tensor, "draw row horizon"]:
+        """Levels under a plan by Monte Carlo: each step drawn from the one-step answer after the levels drawn before.
+
+        G-computation: the one-step answers are all that it rests on, so what later treatments looked at on the way does
+        no harm; an answer over a whole plan, learned from plans as they came, takes that for their effect.
+
+        Args:
+            traits: Of each row's person.
+            draws: Even: the second half has the first one's noise turned round, which steadies their mean.
+
+        Raises:
+            ConfigError: If the draws are not even, and as `advance`.
+        """
+        if draws < 2 or draws % 2:
+            raise ConfigError("A plan cannot be played so often", expected="an even number of draws", got=str(draws))
+        rows = torch.arange(len(plan)).repeat(draws)
+        states, plan, traits = states.take(rows), plan[rows], traits[rows]
+        low, high = self.response.limits
+        normal = torch.special.ndtri(torch.tensor([self.levels[0], self.levels[-1]]))
+        out: list[Tensor] = []
+        for step in range(plan.shape[1]):
+            values = self.answer(states, plan[:, step : step + 1]).values[:, 0]
+            spread = (values[:, -1] - values[:, 1]) / (normal[1] - normal[0]).clamp(min=1e-6)
+            noise = torch.randn(len(rows) // 2, generator=generator)
+            out.append((values[:, 0] + spread * torch.cat((noise, -noise))).clamp(low, high))
+            if step + 1 < plan.shape[1]:
+                states = self.advance(states, plan[:, step], out[-1], traits)
+        return rearrange(torch.stack(out, dim=1), "(draw row) horizon -> draw row horizon", draw=draws)
+
+    def loss(
+        self,
+        answered: Answered,
+        target: Float[Tensor, "row horizon"],
+        weight: Float[Tensor, "row horizon"] | None = None,
+    ) -> Float[Tensor, ""]:
         """Of mean and quantiles in units of the law's spread, so that what was never knowable does not rule.
 
         Args:
             target: NaN where unknown. One at a limit asks for an answer there or beyond, no more.
+            weight: Of each target; alike where None.
         """
-        return self.decoder.loss(answered.raw, self._around_law(answered, target))
+        around = self._around_law(answered, target)
+        if weight is None:
+            return self.decoder.loss(answered.raw, around)
+        each = torch.vmap(self.decoder.loss)(answered.raw.flatten(0, 1)[:, None, None], around.flatten()[:, None, None])
+        weight = torch.where(around.isfinite(), weight, 0.0).flatten()
+        return (each * weight).sum() / weight.sum().clamp(min=1e-9)
 
     def missed(self, answered: Answered, target: Float[Tensor, "row horizon"]) -> Float[Tensor, "row horizon"]:
         """Target less mean, in units of the law's spread; as `loss`."""
@@ -229,6 +302,25 @@ class Outcome(nn.Module):
                 expected=f"{self.treatments} treatments, {self.traits} traits, {self.features} features",
                 got=f"{got[0]}, {got[1]}, {got[2]}",
             )
+
+
+def _shown(
+    response: PersonalResponse, known: Known, given: Float[Tensor, "row treatment"], level: Float[Tensor, " row"]
+) -> Known:
+    """After one more step: the person's numbers by the rule of Kalman, as `watch` has them from all steps at once."""
+    held = known.held * response.keep.float() + given[:, response.of].float()
+    low, high = response.limits
+    before, after = known.level, level.float()
+    counts = (before > low) & (before < high) & (after > low) & (after < high)
+    change = after - before
+    if response.change == "relative":
+        counts, change = counts & (before > 0), change / before.clamp(min=torch.finfo(torch.float32).tiny)
+    row = response.rows(before, held).float()
+    leans = torch.einsum("rij,rj->ri", known.doubt, row)
+    share = torch.where(counts, 1 / ((leans * row).sum(-1) + response.noise.float()), 0.0)[:, None]
+    mean = known.mean + leans * share * torch.where(counts, change - (row * known.mean).sum(-1), 0.0)[:, None]
+    doubt = known.doubt - torch.einsum("ri,rj->rij", leans * share, leans)
+    return Known(after, held, mean, doubt)
 
 
 class _Reverse(torch.autograd.Function):

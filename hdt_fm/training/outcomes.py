@@ -1,7 +1,7 @@
 """Heads that answer plans: the common law by its likelihood, then the rest by gradient, over whole horizons."""
 
 import copy
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -9,12 +9,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hdt_fm.schema.errors import ConfigError, ShapeError
+from hdt_fm.schema.errors import ShapeError, unknown_name
 from hdt_fm.schema.outcome import OutcomeHead, Past
 from hdt_fm.training.heads import History, seeded
 from hdt_fm.training.optim import adamw_cosine
+from hdt_fm.training.propensity import plan_weights
 
-Balancing = Literal["none", "gradient_reversal"]
+Balancing = Literal["none", "gradient_reversal", "domain_confusion"]
+Weighting = Literal["none", "propensity"]
 ASKED_OF_A_PERSON = 8
 PIECE = 512
 
@@ -30,6 +32,7 @@ def fit_outcome(
     average: float = 0.99,
     balancing: Balancing = "none",
     strength: float = 1.0,
+    weighting: Weighting = "none",
     contrast: float = 0.0,
     seed: int = 0,
 ) -> History:
@@ -44,29 +47,38 @@ def fit_outcome(
         epochs: Passes over people; 0 leaves the common law alone.
         batch_size: People.
         average: Share of the running average of weights that a step leaves.
-        balancing: "gradient_reversal" teaches the history encoder to forget what tells who is treated next (CRN).
+        balancing: "gradient_reversal" teaches the history encoder to forget what tells who is treated next (CRN),
+            "domain_confusion" to leave a classifier of that at even odds (CT).
         strength: Of that.
+        weighting: "propensity" counts what came as often as it would have been there, had nobody looked at the person
+            when treating (see `plan_weights`).
         contrast: Weight of effects beside levels: the difference of two moments with alike states and other first
             treatments must be right, so that what is missed does not go with the treatment.
 
     Returns:
-        One entry an epoch: `epoch`, `loss`, `val_loss`; epoch 0 is the common law.
+        One entry an epoch: `epoch`, `loss`, `val_loss`; epoch 0 is the common law. With weights also `effective_share`:
+        Kish's effective number of whole plans, over their number.
 
     Raises:
-        ConfigError: If the balancing is not known.
+        UnknownNameError: If the balancing or the weighting is not known.
+        ConfigError: If there are to be weights, and the head's loss takes none.
         ShapeError: If no moment has a known level after it.
     """
-    if balancing not in ("none", "gradient_reversal"):
-        raise ConfigError("Unknown balancing", expected='"none" or "gradient_reversal"', got=repr(balancing))
+    for what, name, names in (("balancing", balancing, Balancing), ("weighting", weighting, Weighting)):
+        if name not in get_args(names):
+            raise unknown_name(what, name, get_args(names))
     assert isinstance(head, OutcomeHead)
     head.learn(past)
     draws = np.random.default_rng(seed)
     judged = _moments(validation, head.horizon, np.random.default_rng([seed, 1]))
-    best = _judge(head, validation, judged)
-    history: History = [{"epoch": 0.0, "loss": float("nan"), "val_loss": best}]
+    moving = epochs > 0 and any(value.requires_grad for value in head.parameters())
+    weighed = plan_weights(head, past, validation, seed=seed) if weighting == "propensity" and moving else None
+    told = {"effective_share": weighed.effective_share} if weighed else {}
+    learned, counted = (weighed.learned, weighed.judged) if weighed else (None, None)
+    best = _judge(head, validation, judged, counted)
+    history: History = [{"epoch": 0.0, "loss": float("nan"), "val_loss": best, **told}]
     kept = copy.deepcopy(head.state_dict())
-    moving = any(value.requires_grad for value in head.parameters())
-    if not (epochs and moving):
+    if not moving:
         head.eval()
         return history
     steps = epochs * -(-len(past.level) // batch_size)
@@ -79,15 +91,16 @@ def fit_outcome(
             head.train()
             total, moments = 0.0, _moments(past, head.horizon, draws)
             for rows in torch.from_numpy(draws.permutation(len(past.level))).split(batch_size):
-                loss = _loss(head, past.take(rows), moments[rows], balancing, strength, contrast)
+                weights = None if learned is None else learned[rows]
+                loss = _loss(head, past.take(rows), moments[rows], weights, balancing, strength, contrast)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 optimiser.step()
                 schedule.step()
                 total += float(loss.detach()) * len(rows)
                 _lean(averaged, head, average)
-            found = _judge(averaged, validation, judged)
-            history.append({"epoch": float(epoch), "loss": total / len(past.level), "val_loss": found})
+            found = _judge(averaged, validation, judged, counted)
+            history.append({"epoch": float(epoch), "loss": total / len(past.level), "val_loss": found, **told})
             if found < best:
                 best, kept = found, copy.deepcopy(averaged.state_dict())
     head.load_state_dict(kept)
@@ -132,6 +145,7 @@ def _loss(
     head: nn.Module,
     past: Past,
     moments: Int[Tensor, "person asked"],
+    weights: Float[Tensor, "person time horizon"] | None,
     balancing: Balancing,
     strength: float,
     contrast: float,
@@ -139,13 +153,42 @@ def _loss(
     assert isinstance(head, OutcomeHead)
     states, answered, target, given = _ask(head, past, moments)
     hidden = states.hidden  # type: ignore[attr-defined]
-    loss = head.loss(answered, target)
+    loss = _weighed(head, answered, target, weights, moments)
     if balancing == "gradient_reversal":
         odds = head.assignment(hidden, reverse=strength)
         loss = loss + F.binary_cross_entropy_with_logits(odds, (given > 0).to(odds.dtype))
+    elif balancing == "domain_confusion":
+        loss = loss + _confusion(head, hidden, (given > 0).to(hidden.dtype), strength)
     if contrast:
         loss = loss + contrast * _contrast(head.missed(answered, target), hidden.detach(), given)
     return loss
+
+
+def _weighed(
+    head: nn.Module,
+    answered: object,
+    target: Float[Tensor, "row horizon"],
+    weights: Float[Tensor, "person time horizon"] | None,
+    moments: Int[Tensor, "person asked"],
+) -> Float[Tensor, ""]:
+    if weights is None:
+        return head.loss(answered, target)  # type: ignore[operator]
+    person, place = (moments >= 0).nonzero(as_tuple=True)
+    return head.loss(answered, target, weights[person, moments[person, place]])  # type: ignore[operator]
+
+
+def _confusion(
+    head: nn.Module, hidden: Float[Tensor, "row width"], treated: Float[Tensor, "row treatment"], strength: float
+) -> Float[Tensor, ""]:
+    """The classifier learns who is treated from states as they are; states learn to leave it at even odds, and its own
+    weights learn nothing of that (Melnychuk et al. 2022, with a classifier for each treatment)."""
+    assert isinstance(head, OutcomeHead)
+    classified = F.binary_cross_entropy_with_logits(head.assignment(hidden.detach()), treated)
+    leaf = hidden.detach().requires_grad_()
+    odds = head.assignment(leaf)
+    even = F.binary_cross_entropy_with_logits(odds, torch.full_like(odds, 0.5))
+    (slope,) = torch.autograd.grad(even, leaf)
+    return classified + strength * (even.detach() + ((hidden - leaf.detach()) * slope).sum())
 
 
 def _contrast(
@@ -161,7 +204,12 @@ def _contrast(
 
 
 @torch.no_grad()
-def _judge(head: nn.Module, past: Past, moments: Int[Tensor, "person asked"]) -> float:
+def _judge(
+    head: nn.Module,
+    past: Past,
+    moments: Int[Tensor, "person asked"],
+    weights: Float[Tensor, "person time horizon"] | None = None,
+) -> float:
     assert isinstance(head, OutcomeHead)
     head.eval()
     total, weight = 0.0, 0.0
@@ -169,7 +217,9 @@ def _judge(head: nn.Module, past: Past, moments: Int[Tensor, "person asked"]) ->
         _, answered, target, _ = _ask(head, past.take(rows), moments[rows])
         share = float(head.missed(answered, target).isfinite().sum())
         if share:
-            total, weight = total + float(head.loss(answered, target)) * share, weight + share
+            some = None if weights is None else weights[rows]
+            loss = _weighed(head, answered, target, some, moments[rows])
+            total, weight = total + float(loss) * share, weight + share
     return total / max(weight, 1.0)
 
 

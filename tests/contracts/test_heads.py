@@ -25,16 +25,33 @@ ANSWERS = {
         {"in_features": 5, "known": 3, "horizons": 2, "levels": [0.1, 0.5, 0.9], "width": 16, "kind": kind}
         for kind in ("gru", "lstm", "transformer")
     ],
+    "severity": [
+        *(
+            {"in_features": 5, "known": 3, "horizons": 2, "treatments": 2, "plan_steps": 3, "width": 16, "kind": kind}
+            for kind in ("gru", "lstm", "transformer")
+        ),
+        {"known": 3, "horizons": 2},
+    ],
 }
 CASES = [(name, args) for name, variants in ANSWERS.items() for args in variants]
 
 
 # Given a past and a plan, not a `HeadInput`: their own files in tests/heads hold what they promise.
-OF_PLANS = ("meal_response", "outcome")
+OF_PLANS = ("meal_response", "outcome", "plan_response")
 
 
-def test_the_table_has_seven_of_which_one_only_serves_training_and_two_answer_plans():
-    assert HEADS == ("event_risk", "forecast", "meal_response", "outcome", "probe", "projection", "series_forecast")
+def test_the_table_has_nine_of_which_one_only_serves_training_and_three_answer_plans():
+    assert HEADS == (
+        "event_risk",
+        "forecast",
+        "meal_response",
+        "outcome",
+        "plan_response",
+        "probe",
+        "projection",
+        "series_forecast",
+        "severity",
+    )
     assert sorted({*ANSWERS, *OF_PLANS, "projection"}) == list(HEADS)
 
 
@@ -44,7 +61,7 @@ def inputs_of(batch=4):
     observed = torch.ones(batch, 7, dtype=torch.bool)
     observed[1] = False
     context, known = torch.randn(batch, 7, 5) * observed[..., None], torch.randn(batch, 3)
-    return HeadInput(context, observed, recent, known=known)
+    return HeadInput(context, observed, recent, plan=torch.rand(batch, 3, 2), known=known)
 
 
 def target_of(name, args, batch=4):
@@ -52,6 +69,8 @@ def target_of(name, args, batch=4):
         return torch.arange(batch).float() % 3
     if name == "event_risk":
         return (torch.arange(batch * 6).reshape(batch, 2, 3) % 4 == 0).float()
+    if name == "severity":
+        return (torch.arange(batch * 4).reshape(batch, 2, 2) % 3).float()
     return torch.randn(batch, 2)
 
 
