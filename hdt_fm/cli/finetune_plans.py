@@ -30,6 +30,7 @@ from hdt_fm.schema.lives import STEP_MINUTES, Lives
 from hdt_fm.schema.manifest import Part
 from hdt_fm.schema.protocols import HeadInput
 from hdt_fm.schema.result import Result, RunRecord
+from hdt_fm.schema.what_if import PLANNED_MIN
 from hdt_fm.signal.lives import lives_of
 from hdt_fm.signal.moments import Moments
 from hdt_fm.training.forecasts import ask, fit_forecast
@@ -38,14 +39,12 @@ from hdt_fm.training.plans import done_as_they_came, done_with_the_other_half, i
 from hdt_fm.twin.what_if.actions import actions_of
 from hdt_fm.twin.what_if.habits import learn_habits
 
-OURS = "law + decoder on frozen states, told what was then taken"
-LAW = "law alone, told what was then taken"
+OURS = "law + decoder on frozen states, told what was taken soon"
+LAW = "law alone, told what was taken soon"
 FORECAST_ALONE = "forecast head on frozen states, no plan"
 # Of the quantiles those that the backtest scores; the two beyond are of the 90 % interval.
 SCORED = floors.LEVELS
 COVERAGE = 0.9
-# An origin counts if something is taken so soon after it.
-SOON_STEPS = 6
 
 
 @dataclass(frozen=True)
@@ -184,7 +183,7 @@ def _taught(part: Part, told: _Told, hidden: Moments, train: NDArray[np.int64]) 
 
 
 def _answers(head: PlanResponse, told: _Told, asked: NDArray[np.int64]) -> Float[np.ndarray, "origin minute _"]:
-    """Mean and the quantiles that are scored, under what was then taken."""
+    """Mean and the quantiles that are scored, under what was taken soon."""
     found = within_range(_quantiles(head, told, asked))
     return found[..., [0, *(1 + head.levels.index(level) for level in SCORED)]]
 
@@ -210,7 +209,7 @@ def _calibrate(head: PlanResponse, told: _Told, apart: NDArray[np.int64]) -> Non
 def _soon(told: _Told) -> NDArray[np.bool_]:
     """Origins after which something is taken soon."""
     taken = (told.lives.bolus_units > 0) | (told.lives.carbs_g > 0)
-    ahead = told.time[:, None] + np.arange(SOON_STEPS)
+    ahead = told.time[:, None] + np.arange(PLANNED_MIN // STEP_MINUTES)
     out: NDArray[np.bool_] = taken[told.life[:, None], ahead.clip(max=taken.shape[1] - 1)].any(axis=1)
     return out
 

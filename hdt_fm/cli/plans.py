@@ -177,7 +177,7 @@ def _refuse(support: Support, table: Float[np.ndarray, "treatment step"]) -> Non
         raise RecordingError(
             "Nobody in the records doses so at such a moment, so nothing is known of what would follow",
             where=f"plan, {support.treatment}",
-            expected=f"{support.low:.2g} to {support.high:.2g} {unit}, between which nine in ten lie, or little beyond",
+            expected=f"{support.low:.3g} to {support.high:.3g} {unit}, between which nine in ten lie, or little beyond",
             got=f"{asked:g} {unit}, with {_rest(table, support.treatment)}",
             fix="ask for a dose nearer to these, together with what goes with it, or at another moment with at=TIME",
         )

@@ -41,6 +41,8 @@ GAP_STEPS = 3
 # Errors as shares of an effect. Insulin acts some 20 to 30 % otherwise on another day (Heinemann 2002), and grams are
 # guessed: half is generous. Who is off by the whole effect has a law that says nothing.
 MOST_OF_EACH, MOST_ALWAYS = 0.5, 1.0
+# Minutes so near to each other have one error, the mean of theirs: with few people each for itself is told by chance.
+NEAR_MINUTES = 30
 
 
 @dataclass(frozen=True)
@@ -240,7 +242,8 @@ class MealResponse:
         each = squares[best] / np.square(found[best].effects).sum(axis=1).mean(axis=0)
         always = own_errors(found[best], lives.person[meals.life])
         wrong = np.minimum(each, MOST_OF_EACH**2) + np.minimum(always, MOST_ALWAYS**2)
-        trust = Trust(SHARES[best], np.sqrt(squares[best]), np.sqrt(wrong))
+        near = np.abs(np.subtract.outer(self.minutes, self.minutes)) <= NEAR_MINUTES
+        trust = Trust(SHARES[best], np.sqrt(squares[best]), np.sqrt(wrong @ near / near.sum(axis=0)))
         return trust, found[best].effects[..., -1].sum(axis=0)
 
 

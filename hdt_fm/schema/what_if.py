@@ -8,6 +8,9 @@ from jaxtyping import Float, Int
 
 # What is asked of glucose: a dose of rapid insulin and a meal.
 TREATMENTS = ("bolus", "carbs")
+# What is taken so soon is a plan. What comes later answers what glucose does meanwhile, most of all where a pump doses
+# by itself: told too, it would be no plan but news of the outcome. A head learns it as what is usual.
+PLANNED_MIN = 40
 Verdict = Literal["inside", "thin", "outside"]
 
 

@@ -10,7 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
-from hdt_fm.schema.lives import Lives, Plans
+from hdt_fm.schema.lives import STEP_MINUTES, Lives, Plans
+from hdt_fm.schema.what_if import PLANNED_MIN
 
 
 @runtime_checkable
@@ -60,19 +61,19 @@ def done_after(
     life: Int[np.ndarray, " moment"],
     time: Int[np.ndarray, " moment"],
     *,
-    taken: bool = True,
+    within_min: int = PLANNED_MIN,
 ) -> Float[np.ndarray, "moment minute"]:
-    """The law's course after moments of lives under what was then taken, not cut.
+    """The law's course after moments of lives under what was taken soon, not cut.
 
     Args:
         numbers: Of each life's person.
-        taken: False leaves out all that was taken from the moment on.
+        within_min: What was taken later than that after the moment is left out; 0 leaves out all.
     """
-    steps = max(law.minutes) // 5
+    steps = max(law.minutes) // STEP_MINUTES
     last = lives.glucose_mg_dl.shape[1] - 1
-    ahead = time[:, None] + np.arange(steps)
+    ahead, heard = time[:, None] + np.arange(steps), np.arange(steps) * STEP_MINUTES < within_min
     units, grams = (
-        np.where(ahead <= last, table[life[:, None], ahead.clip(max=last)], 0.0) * taken
+        np.where(ahead <= last, table[life[:, None], ahead.clip(max=last)], 0.0) * heard
         for table in (lives.bolus_units, lives.carbs_g)
     )
     plans = Plans(life=life, time=time, units=units[:, None], grams=grams[:, None], contrasts=(), minutes=law.minutes)

@@ -64,7 +64,7 @@ def test_the_encoder_is_frozen_and_what_is_trained_is_told(home: Path) -> None:
     assert f"{share:.0f} % of {head.trainable + frozen} numbers" in json.dumps(record)
     rows = json.loads((home / "runs/virtual_diabetes/finetune/plans_glucose/rows.json").read_text())
     models = {row["model"] for row in rows}
-    assert {"last value", "ridge", "law alone, told what was then taken"} <= models
+    assert {"last value", "ridge", "law alone, told what was taken soon"} <= models
 
 
 def test_a_dose_lowers_a_meal_raises_and_more_does_more(asked) -> None:

@@ -170,6 +170,20 @@ def test_readings_at_the_ends_teach_no_number(learned: MealResponse) -> None:
     assert np.array_equal(first.mean, second.mean)
 
 
+def test_minutes_near_each_other_have_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    lives, _ = world(8, 0, seed=0)
+    squares = []
+    for near in (30, 0):
+        monkeypatch.setattr("hdt_fm.heads.meal_response.NEAR_MINUTES", near)
+        model = MealResponse(minutes=(15, 30, 45, 60, 120))
+        model.learn(lives.take(np.arange(0, 16, 2)), lives.take(np.arange(1, 16, 2)))
+        squares.append(np.square(model.learned[1].effect_sd))
+    found, each = squares
+    wanted = [each[:, :3], each[:, :4], each[:, :4], each[:, 1:4], each[:, 4:]]
+    assert found == pytest.approx(np.stack([some.mean(axis=1) for some in wanted], axis=1))
+    assert not np.allclose(each[:, 0], each[:, 3])
+
+
 def test_refusals(learned: MealResponse, asked_of: tuple[Lives, Lives, Asked, np.ndarray]) -> None:
     mine, other, asked, _ = asked_of
     with pytest.raises(ConfigError, match="Nothing was learned"):

@@ -31,15 +31,15 @@ def test_halves_part_readings_and_keep_doses() -> None:
     assert np.array_equal(halves.first.carbs_g, whole.carbs_g)
 
 
-def test_what_was_taken_later_is_told_and_can_be_left_out(law: MealResponse) -> None:
+def test_what_was_taken_soon_is_told_and_can_be_left_out(law: MealResponse) -> None:
     told = lives(seed=2)
     numbers = law.own(told, told.person)
-    with_it, without = (done_after(law, numbers, told, LIFE, TIME, taken=taken) for taken in (True, False))
-    later = [(told.carbs_g[life, time : time + 12] > 0).any() for life, time in zip(LIFE, TIME, strict=True)]
+    with_it, without = (done_after(law, numbers, told, LIFE, TIME, within_min=within) for within in (40, 0))
+    soon = [(told.carbs_g[life, time : time + 8] > 0).any() for life, time in zip(LIFE, TIME, strict=True)]
     differ = np.abs(with_it - without)[:, 0] > 0.5
-    assert differ.tolist() == later
-    assert any(later)
-    assert not all(later)
+    assert differ.tolist() == soon
+    assert any(soon)
+    assert not all(soon)
 
 
 def test_readings_after_a_moment_change_no_course(law: MealResponse) -> None:

@@ -13,7 +13,7 @@ from hdt_fm.metrics.events import EVENTS
 from hdt_fm.schema.errors import RecordingError
 from hdt_fm.schema.modalities import modality
 from hdt_fm.schema.treatment import Plan
-from hdt_fm.schema.what_if import Compared, DoseResponse, Refuter, Support
+from hdt_fm.schema.what_if import PLANNED_MIN, Compared, DoseResponse, Refuter, Support
 
 VERSION = 1
 KIND = "interventional forecast under stated assumptions"
@@ -36,7 +36,8 @@ ASSUMPTIONS = (
     "What was logged is all that was taken, in the amount and at the time that is written there.",
     "The law has the right form: how meals and insulin act is one law for all people, and only its numbers are this "
     "person's.",
-    "In these hours nothing else is taken, beyond the plan and the basal insulin as it was.",
+    f"After the first {PLANNED_MIN} minutes life goes on as usual under both plans: later meals, doses and what a pump "
+    "gives by itself are in both courses as they were in other people's, and what a plan gives later comes on top.",
     "What the frozen encoder adds to the forecast moves both plans alike: the effect is the law's, without it.",
 )
 NO_ADVICE = (
