@@ -28,7 +28,6 @@ from hdt_fm.schema import registry
 from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.lives import STEP_MINUTES, Lives
 from hdt_fm.schema.manifest import Part
-from hdt_fm.schema.protocols import HeadInput
 from hdt_fm.schema.result import Result, RunRecord
 from hdt_fm.schema.what_if import PLANNED_MIN
 from hdt_fm.signal.lives import lives_of
@@ -56,13 +55,6 @@ class _Told:
     life: Int[np.ndarray, " origin"]
     time: Int[np.ndarray, " origin"]
 
-    @property
-    def beyond(self) -> HeadInput:
-        """What the decoder is told: it answers what is beyond the law, which starts at the newest reading."""
-        recent = self.on.inputs.recent
-        assert recent is not None
-        return replace(self.on.inputs, recent=torch.zeros_like(recent))
-
 
 def run(run: Run) -> RunRecord:
     """Learn the law, train the decoder, score both on the people kept out beside the floors, and save the head."""
@@ -83,8 +75,8 @@ def run(run: Run) -> RunRecord:
 
     def law(hidden: Moments, _: Any, train: NDArray[np.int64], asked: NDArray[np.int64]) -> NDArray[np.float64]:
         # The one that was learned just before.
-        course = within_range(done_as_they_came(kept["head"].law, told.lives, told.life[asked], told.time[asked]))
-        return np.repeat(course[..., None], 1 + len(SCORED), axis=2)
+        found = done_as_they_came(kept["head"].law, told.lives, told.life[asked], told.time[asked])
+        return np.repeat(within_range(found.course)[..., None], 1 + len(SCORED), axis=2)
 
     def forecast(hidden: Moments, _: Any, train: NDArray[np.int64], asked: NDArray[np.int64]) -> NDArray[np.float64]:
         alone = Part(name=FORECAST, args={**made, "levels": list(SCORED), "horizons": len(minutes)})
@@ -168,12 +160,12 @@ def _taught(part: Part, told: _Told, hidden: Moments, train: NDArray[np.int64]) 
     head.learn_law(halves.first, halves.second)
     row = np.full(len(told.lives), -1)
     row[np.isin(told.lives.person, groups)] = np.arange(len(halves.middle))
-    course = done_with_the_other_half(head.law, halves, row[told.life[train]], told.time[train])
+    done = done_with_the_other_half(head.law, halves, row[told.life[train]], told.time[train])
     settings = on.run.config.section("finetune", FinetuneSettings)
     fit_forecast(
         head.decoder,
-        take(told.beyond, torch.from_numpy(train)),
-        hidden.target[train] - course,
+        take(on.inputs, torch.from_numpy(train)),
+        hidden.target[train] - hidden.last[train, None] - done.effect,
         groups,
         epochs=settings.epochs,
         batch_size=settings.batch_size,
@@ -192,9 +184,9 @@ def _quantiles(
     head: PlanResponse, told: _Told, asked: NDArray[np.int64]
 ) -> Float[np.ndarray, "origin minute mean_and_level"]:
     """Numbers of a person come from the readings before, or from nobody's."""
-    course = done_as_they_came(head.law, told.lives, told.life[asked], told.time[asked])
-    said = ask(head.decoder, take(told.beyond, torch.from_numpy(asked)))
-    return quantiles(course[:, None], said)[:, 0]
+    done = done_as_they_came(head.law, told.lives, told.life[asked], told.time[asked])
+    said = ask(head.decoder, take(told.on.inputs, torch.from_numpy(asked)))
+    return quantiles(done.effect[:, None], said)[:, 0]
 
 
 def _calibrate(head: PlanResponse, told: _Told, apart: NDArray[np.int64]) -> None:

@@ -1,13 +1,12 @@
 """Plans of doses and meals, asked of a checkpoint for one person: what each leads to, and how far to trust that."""
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from hdt_fm.checkpoint import Model, load
+from hdt_fm.cli.plan_evidence import evidence_of
 from hdt_fm.cli.series import told
 from hdt_fm.cli.twin.readings import Readings
 from hdt_fm.cli.twin.refusals import check_habits
@@ -18,19 +17,17 @@ from hdt_fm.layers.own_numbers import OwnNumbers
 from hdt_fm.schema.errors import CheckpointError, RecordingError
 from hdt_fm.schema.lives import STEP_MINUTES, Lives, Plans
 from hdt_fm.schema.modalities import modality
-from hdt_fm.schema.protocols import HeadInput
 from hdt_fm.schema.series import ForecastTask
 from hdt_fm.schema.treatment import Plan
-from hdt_fm.schema.what_if import TREATMENTS, Compared, DoseResponse, Evidence, Support
+from hdt_fm.schema.what_if import TREATMENTS, Compared, DoseResponse, Support
 from hdt_fm.signal.lives import lives_of
 from hdt_fm.training.forecasts import ask
-from hdt_fm.training.plans import in_two
-from hdt_fm.twin.what_if.actions import DAY_STEPS, Actions, actions_of, moments_at
+from hdt_fm.twin.what_if.actions import ONE_ACTION_STEPS, Actions, actions_of, moments_at
 from hdt_fm.twin.what_if.evidence import own_share
 from hdt_fm.twin.what_if.habits import Habits
 from hdt_fm.twin.what_if.refuters import refute
 from hdt_fm.twin.what_if.sensitivity import sensitivity_of
-from hdt_fm.twin.what_if.support import support_of
+from hdt_fm.twin.what_if.support import severity, support_of
 
 HEAD = "plan_response"
 MODALITY = "glucose"
@@ -107,21 +104,24 @@ def compare(found: PlanModel, readings: Readings, plan: Plan, against: Plan) -> 
     supports = tuple(_support(found.habits, person, table) for table in tables)
     for support, table in zip(supports, tables, strict=True):
         _refuse(support, table)
-    widen = max(support.widen for support in supports)
     curves = [(name, _doses(tables[:, row], supports, name)) for row, name in enumerate(TREATMENTS)]
     asked = [(row, name, doses) for row, (name, doses) in enumerate(curves) if len(doses)]
     tried = [_with_dose(tables[0], row, dose) for row, _, doses in asked for dose in doses]
-    every = np.concatenate([tables, np.stack(tried)]) if tried else tables
+    every = np.stack([*tables, *tried, np.zeros_like(tables[0])])
+    of_tried = [_support(found.habits, person, table) for table in tried]
+    widen = np.array([max(one.widen, supports[1].widen) for one in (supports[0], *of_tried)])[:, None]
     plans = _plans(person, found.head, every)
-    said = ask(found.head.decoder, _beyond(found, readings))[-1]
+    said = _without_plan(found, readings)
     course = person.law.courses(person.numbers, person.lives, plans)
-    level = quantiles(course, said[None])[0, :2]
+    nothing = course[:, -1:]
+    level = quantiles(course[:, :2] - nothing, said[None])[0]
     shift = found.head.decoder.shift.double().numpy()
-    low, high = person.law.effect_intervals(person.numbers, person.lives, plans, beyond=said[None, :, 0])
-    moved = within_range(course[0] + said[:, 0])
+    beyond = said[None, :, 0] - nothing[:, 0]
+    low, high = person.law.effect_intervals(person.numbers, person.lives, plans, beyond=beyond)
+    moved = within_range(course[0, :-1] + beyond)
     effect = moved - moved[1]
     low, high = (np.concatenate([effect[:1], effect[2:]]) + widen * off for off in _off(effect, low[0], high[0]))
-    evidence = _evidence(person, found.head)
+    evidence = evidence_of(person.law, person.lives)
     shares = own_share(evidence)
     return Compared(
         minutes=found.head.minutes,
@@ -132,9 +132,9 @@ def compare(found: PlanModel, readings: Readings, plan: Plan, against: Plan) -> 
         effect_low=low[0],
         effect_high=high[0],
         support=(supports[0], supports[1]),
-        curves=_curves(found, person, asked, tables, effect[2:], low[1:], high[1:]),
+        curves=_curves(found.head.minutes, asked, of_tried, effect[2:], low[1:], high[1:]),
         refuters=refute(evidence, seed=0),
-        own_actions=len(person.actions),
+        own_actions=shares.actions,
         own_share=(shares.share, shares.low, shares.high),
         sensitivity=sensitivity_of(evidence).to_zero,
     )
@@ -166,9 +166,20 @@ def _table(plan: Plan, head: PlanResponse) -> Float[np.ndarray, "treatment step"
 
 
 def _support(habits: Habits, person: _Person, table: Float[np.ndarray, "treatment step"]) -> Support:
-    """Of all that a plan gives, as if at once."""
-    units, grams = table.sum(axis=1)
-    return support_of(habits, person.actions, person.moment, dose_units=float(units), carbs_g=float(grams))
+    """Of all that a plan gives, as if at once, and of each action in it as if it were all; by which has least."""
+    doses = [one.sum(axis=1).tolist() for one in (table, *_one_by_one(table))]
+    found = (support_of(habits, person.actions, person.moment, dose_units=u, carbs_g=g) for u, g in doses)
+    return max(found, key=severity)
+
+
+def _one_by_one(table: Float[np.ndarray, "treatment step"]) -> list[Float[np.ndarray, "treatment _"]]:
+    """As `actions_of` parts a record."""
+    parts, end = [], 0
+    for step in np.flatnonzero(table.any(axis=0)).tolist():
+        if step >= end:
+            end = step + ONE_ACTION_STEPS
+            parts.append(table[:, step:end])
+    return parts
 
 
 def _refuse(support: Support, table: Float[np.ndarray, "treatment step"]) -> None:
@@ -179,7 +190,7 @@ def _refuse(support: Support, table: Float[np.ndarray, "treatment step"]) -> Non
             where=f"plan, {support.treatment}",
             expected=f"{support.low:.3g} to {support.high:.3g} {unit}, between which nine in ten lie, or little beyond",
             got=f"{asked:g} {unit}, with {_rest(table, support.treatment)}",
-            fix="ask for a dose nearer to these, together with what goes with it, or at another moment with at=TIME",
+            fix="ask for a dose nearer to these, at once with what goes with it, or at another moment with at=TIME",
         )
 
 
@@ -211,8 +222,8 @@ def _with_dose(
 
 
 def _plans(person: _Person, head: PlanResponse, tables: Float[np.ndarray, "plan treatment step"]) -> Plans:
-    """Of one moment; every plan against the second."""
-    others = [plan for plan in range(len(tables)) if plan != 1]
+    """Of one moment; every plan but the last, which gives nothing, against the second."""
+    others = [plan for plan in range(len(tables) - 1) if plan != 1]
     return Plans(
         life=np.array([person.life]),
         time=np.array([person.time]),
@@ -223,11 +234,11 @@ def _plans(person: _Person, head: PlanResponse, tables: Float[np.ndarray, "plan 
     )
 
 
-def _beyond(found: PlanModel, readings: Readings) -> HeadInput:
-    """What the decoder is told, up to now."""
+def _without_plan(found: PlanModel, readings: Readings) -> Float[np.ndarray, "minute mean_and_level"]:
+    """What comes beside the plan's effect, as the decoder says."""
     _, inputs = told(found.model, readings.series, found.task, given=readings.given, now=True)
-    assert inputs.recent is not None
-    return replace(inputs, recent=torch.zeros_like(inputs.recent))
+    out: np.ndarray = ask(found.head.decoder, inputs)[-1]
+    return out
 
 
 def _off(effect: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -237,20 +248,17 @@ def _off(effect: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndar
 
 
 def _curves(
-    found: PlanModel,
-    person: _Person,
+    minutes: tuple[int, ...],
     asked: list[tuple[int, str, np.ndarray]],
-    tables: np.ndarray,
+    supports: list[Support],
     effect: np.ndarray,
     low: np.ndarray,
     high: np.ndarray,
 ) -> tuple[DoseResponse, ...]:
-    minutes = found.head.minutes
     at = int(np.argmin(np.abs(np.array(minutes) - CURVE_MINUTE)))
     curves, first = [], 0
-    for row, name, doses in asked:
+    for _, name, doses in asked:
         own = slice(first, first + len(doses))
-        verdicts = [_support(found.habits, person, _with_dose(tables[0], row, dose)).verdict for dose in doses]
         curves.append(
             DoseResponse(
                 treatment=name,
@@ -260,27 +268,8 @@ def _curves(
                 effect=effect[own, at],
                 low=low[own, at],
                 high=high[own, at],
-                supported=np.array([verdict != "outside" for verdict in verdicts]),
+                supported=np.array([one.verdict != "outside" for one in supports[own]]),
             )
         )
         first += len(doses)
     return tuple(curves)
-
-
-def _evidence(person: _Person, head: PlanResponse) -> Evidence:
-    """The person's own actions: each half of the record judged by numbers that the other half has shown."""
-    halves, people = in_two(person.lives), np.unique(person.lives.person)
-    rows = np.zeros(len(person.lives), dtype=np.int64)
-    found: list[dict[str, Any]] = []
-    for taught, own in ((halves.first, halves.second), (halves.second, halves.first)):
-        life, time, missed = person.law.done(person.law.own(taught, people).take(rows), own)
-        found.append(
-            {
-                "beyond": missed.missed + missed.effects.sum(axis=1),
-                "effect": missed.effects,
-                "moment": moments_at(own, life, time),
-                "dose": np.stack([own.bolus_units[life, time], own.carbs_g[life, time]], axis=1),
-                "day": life * (own.glucose_mg_dl.shape[1] // DAY_STEPS + 1) + time // DAY_STEPS,
-            }
-        )
-    return Evidence(**{name: np.concatenate([one[name] for one in found]) for name in found[0]}, minutes=head.minutes)

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from hdt_fm.layers import meal_law
 from hdt_fm.layers.meal_courses import (
     Missed,
+    Moments,
     boards,
     courses,
     factual,
@@ -148,14 +149,16 @@ class MealResponse:
             raise ConfigError("Other minutes are asked", where="MealResponse", expected=str(self.minutes))
         return courses(numbers.mean, own, boards(numbers.mean, own), plans, share)
 
-    def done(self, numbers: OwnNumbers, own: Lives) -> tuple[Int[np.ndarray, " action"], np.ndarray, Missed]:
-        """Life and time of every dose and meal with readings after it, what was missed, and the effects of each alone
-        (all that was taken later is told)."""
+    def done(self, numbers: OwnNumbers, own: Lives, actions: Moments, *, together: int) -> Missed:
+        """What was missed after doses and meals, and their effects; all that was taken later is told.
+
+        Args:
+            actions: So early that the last minute is still in the life.
+            together: Columns from there on whose doses and meals are one action.
+        """
         steps = tuple(minute // STEP_MINUTES for minute in self.minutes)
-        actions = meals_known(own, max(steps))
-        board = boards(numbers.mean, own)
-        found = factual(numbers.mean, own, board, actions, steps, self.learned[1].share)
-        return actions.life, actions.time, found
+        board, share = boards(numbers.mean, own), self.learned[1].share
+        return factual(numbers.mean, own, board, actions, steps, share, together=together)
 
     def effect_intervals(
         self,

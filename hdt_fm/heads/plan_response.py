@@ -1,9 +1,9 @@
 """What glucose does under a plan: the meal law with a person's own numbers, and a decoder on frozen encoder states.
 
 The *edit encoder* is the law (`meal_response.py`): doses and meals of the past and of the plan, played with what the
-person has shown. The *decoder* (`series_forecast.py`) says from embeddings of the frozen encoder and the moment what
-comes beyond the law. It never sees the plan, so all plans of a moment are moved alike: an effect rests on the law
-alone, and what the encoder finds goes with a treatment can not be taken for what the treatment does.
+person has shown; under a plan less under none is its effect. The *decoder* (`series_forecast.py`) says from embeddings
+of the frozen encoder and the moment what comes beside it. It never sees the plan, so all plans of a moment are moved
+alike: an effect rests on the law alone, and what goes with a treatment is not taken for what the treatment does.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ class PlanResponse(nn.Module):
         minutes: After a moment that are answered, rising, in steps of 5.
         levels: Of quantiles.
         asked: What this head must be told and what it answers (a `ForecastTask`), as plain values. Kept, not read here.
-        habits: How training people dose (`hdt_fm.twin.what_if.support.Habits`), as plain values. Kept, not read here.
+        habits: How training people dose (`hdt_fm.twin.what_if.habits.Habits`), as plain values. Kept, not read here.
 
     Units: mg/dL, U, g, minutes.
 
@@ -120,8 +120,8 @@ class PlanResponse(nn.Module):
 
 
 def quantiles(
-    course: Float[np.ndarray, "moment plan minute"], said: Float[np.ndarray, "moment minute mean_and_level"]
+    effect: Float[np.ndarray, "moment plan minute"], said: Float[np.ndarray, "moment minute mean_and_level"]
 ) -> Float[np.ndarray, "moment plan minute mean_and_level"]:
-    """Mean and quantiles under each plan: the law's course and what comes beyond it, not cut."""
-    out: np.ndarray = course[..., None] + said[:, None]
+    """Mean and quantiles under each plan: the law's effect of it, on what comes without a plan; not cut."""
+    out: np.ndarray = effect[..., None] + said[:, None]
     return out

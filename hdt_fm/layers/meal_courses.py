@@ -27,11 +27,13 @@ class Missed:
 
     Attributes:
         missed: Reading less course, both within the sensor's range.
-        effects: By the law, of the dose and of the meal against none.
+        effects: By the law, of the dose and of the meal against none, the other as it was.
+        whole: Of both against neither; the law is no sum, so that effects do not add up to it.
     """
 
     missed: Float[np.ndarray, "moment minute"]
     effects: Float[np.ndarray, "moment treatment minute"]
+    whole: Float[np.ndarray, "moment minute"]
 
 
 def within_range(level: np.ndarray) -> np.ndarray:
@@ -74,16 +76,24 @@ def factual(
     moments: Moments,
     steps: tuple[int, ...],
     share: float,
+    *,
+    together: int = 1,
 ) -> Missed:
-    """What was missed when all that was taken is told, later doses and meals included."""
+    """What was missed when all that was taken is told, later doses and meals included.
+
+    Args:
+        together: What is taken in so many columns from the moment on is one dose and one meal.
+    """
     ahead = moments.time[:, None] + np.arange(max(steps))
     units, grams = (table[moments.life[:, None], ahead] for table in (lives.bolus_units, lives.carbs_g))
-    units, grams = np.repeat(units[..., None], 3, axis=2), np.repeat(grams[..., None], 3, axis=2)
-    units[:, 0, 1], grams[:, 0, 2] = 0.0, 0.0
+    # As it was, without the dose, without the meal, without both.
+    units, grams = np.repeat(units[..., None], 4, axis=2), np.repeat(grams[..., None], 4, axis=2)
+    units[:, :together, [1, 3]], grams[:, :together, 2:] = 0.0, 0.0
     start = _starts(lives, board, moments, share)
     level = _played(numbers[moments.life], start, units, grams, steps)
     came = lives.glucose_mg_dl[moments.life[:, None], moments.time[:, None] + np.array(steps)]
-    return Missed(within_range(came) - within_range(level[:, 0]), level[:, :1] - level[:, 1:])
+    missed = within_range(came) - within_range(level[:, 0])
+    return Missed(missed, level[:, :1] - level[:, 1:3], level[:, 0] - level[:, 3])
 
 
 def own_errors(found: Missed, person: Int[np.ndarray, " moment"]) -> Float[np.ndarray, "treatment minute"]:

@@ -1,7 +1,8 @@
 """A head that answers plans, trained: first its law, by what doses and meals did; then its decoder, by the rest.
 
-The rest is what the law misses with numbers of a person that come from another half of their record, as for somebody
-who is asked: so the decoder learns what is left with numbers that did not see the readings they are judged by.
+The rest is what came less the law's effect of what was taken, with numbers of a person that come from another half of
+their record, as for somebody who is asked: so the decoder learns with numbers that did not see the readings they are
+judged by.
 """
 
 from dataclasses import dataclass
@@ -54,30 +55,43 @@ def in_two(lives: Lives) -> Halves:
     return Halves(first, second, middle)
 
 
+@dataclass(frozen=True)
+class Done:
+    """The law's courses after moments, mg/dL, not cut: under what was taken soon, and had nothing been taken."""
+
+    course: Float[np.ndarray, "moment minute"]
+    nothing: Float[np.ndarray, "moment minute"]
+
+    @property
+    def effect(self) -> Float[np.ndarray, "moment minute"]:
+        """Of what was taken soon."""
+        out: np.ndarray = self.course - self.nothing
+        return out
+
+
 def done_after(
     law: PlayedLaw,
     numbers: Any,
     lives: Lives,
     life: Int[np.ndarray, " moment"],
     time: Int[np.ndarray, " moment"],
-    *,
-    within_min: int = PLANNED_MIN,
-) -> Float[np.ndarray, "moment minute"]:
-    """The law's course after moments of lives under what was taken soon, not cut.
+) -> Done:
+    """After moments of lives, under what was taken within `PLANNED_MIN`.
 
     Args:
         numbers: Of each life's person.
-        within_min: What was taken later than that after the moment is left out; 0 leaves out all.
     """
-    steps = max(law.minutes) // STEP_MINUTES
+    steps = PLANNED_MIN // STEP_MINUTES
     last = lives.glucose_mg_dl.shape[1] - 1
-    ahead, heard = time[:, None] + np.arange(steps), np.arange(steps) * STEP_MINUTES < within_min
+    ahead = time[:, None] + np.arange(steps)
     units, grams = (
-        np.where(ahead <= last, table[life[:, None], ahead.clip(max=last)], 0.0) * heard
+        np.where(ahead <= last, table[life[:, None], ahead.clip(max=last)], 0.0)
         for table in (lives.bolus_units, lives.carbs_g)
     )
-    plans = Plans(life=life, time=time, units=units[:, None], grams=grams[:, None], contrasts=(), minutes=law.minutes)
-    return law.courses(numbers, lives, plans)[:, 0]
+    units, grams = (np.stack([taken, np.zeros_like(taken)], axis=1) for taken in (units, grams))
+    plans = Plans(life=life, time=time, units=units, grams=grams, contrasts=(), minutes=law.minutes)
+    found = law.courses(numbers, lives, plans)
+    return Done(found[:, 0], found[:, 1])
 
 
 def done_with_the_other_half(
@@ -85,30 +99,37 @@ def done_with_the_other_half(
     halves: Halves,
     life: Int[np.ndarray, " moment"],
     time: Int[np.ndarray, " moment"],
-) -> Float[np.ndarray, "moment minute"]:
+) -> Done:
     """As `done_after`, with numbers of each person that come from the half in which the moment is not."""
     people, place = np.unique(halves.first.person, return_inverse=True)
-    out = np.full((len(life), len(law.minutes)), np.nan)
     late = time >= halves.middle[life]
+    parts = []
     for taught, own, asked in ((halves.first, halves.second, late), (halves.second, halves.first, ~late)):
         numbers = law.own(taught, people).take(place)
         rows = np.flatnonzero(asked)
-        out[rows] = done_after(law, numbers, own, life[rows], time[rows])
-    return out
+        parts.append((rows, done_after(law, numbers, own, life[rows], time[rows])))
+    return _whole(parts, (len(life), len(law.minutes)))
 
 
 def done_as_they_came(
     law: PlayedLaw, lives: Lives, life: Int[np.ndarray, " moment"], time: Int[np.ndarray, " moment"]
-) -> Float[np.ndarray, "moment minute"]:
+) -> Done:
     """As `done_after`, for people never seen: in the first half of a life with the numbers of people like them, in the
     second with what the first has shown."""
     halves = in_two(lives)
     people, place = np.unique(lives.person, return_inverse=True)
     unseen = Lives(**{**vars(lives), "glucose_mg_dl": np.full_like(lives.glucose_mg_dl, np.nan)})
-    out = np.full((len(life), len(law.minutes)), np.nan)
     late = time >= halves.middle[life]
+    parts = []
     for taught, asked in ((unseen, ~late), (halves.first, late)):
         numbers = law.own(taught, people).take(place)
         rows = np.flatnonzero(asked)
-        out[rows] = done_after(law, numbers, lives, life[rows], time[rows])
+        parts.append((rows, done_after(law, numbers, lives, life[rows], time[rows])))
+    return _whole(parts, (len(life), len(law.minutes)))
+
+
+def _whole(parts: list[tuple[Int[np.ndarray, " _"], Done]], shape: tuple[int, int]) -> Done:
+    out = Done(np.full(shape, np.nan), np.full(shape, np.nan))
+    for rows, part in parts:
+        out.course[rows], out.nothing[rows] = part.course, part.nothing
     return out

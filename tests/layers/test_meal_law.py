@@ -126,10 +126,10 @@ def test_errors_of_people_by_hand() -> None:
     generator = np.random.default_rng(2)
     effects, person = generator.normal(0, 30, size=(200, 2, 1)), np.repeat([0, 1], 100)
     wrong = np.where(person == 0, 0.1, -0.1)
-    found = own_errors(Missed((wrong * effects[:, 0, 0])[:, None], effects), person)
+    found = own_errors(Missed((wrong * effects[:, 0, 0])[:, None], effects, effects.sum(axis=1)), person)
     assert found[:, 0] == pytest.approx([0.01, 0.0], abs=1e-6)
     noise = generator.normal(0, 10, size=(200, 1))
-    assert own_errors(Missed(noise, effects), person).max() < 0.002
+    assert own_errors(Missed(noise, effects, effects.sum(axis=1)), person).max() < 0.002
 
 
 def _line(own: np.ndarray, doses: np.ndarray) -> np.ndarray:

@@ -31,15 +31,21 @@ def test_halves_part_readings_and_keep_doses() -> None:
     assert np.array_equal(halves.first.carbs_g, whole.carbs_g)
 
 
-def test_what_was_taken_soon_is_told_and_can_be_left_out(law: MealResponse) -> None:
+def test_what_was_taken_soon_moves_a_course_and_nothing_later_does(law: MealResponse) -> None:
     told = lives(seed=2)
     numbers = law.own(told, told.person)
-    with_it, without = (done_after(law, numbers, told, LIFE, TIME, within_min=within) for within in (40, 0))
+    found = done_after(law, numbers, told, LIFE, TIME)
     soon = [(told.carbs_g[life, time : time + 8] > 0).any() for life, time in zip(LIFE, TIME, strict=True)]
-    differ = np.abs(with_it - without)[:, 0] > 0.5
+    differ = np.abs(found.course - found.nothing)[:, 0] > 0.5
     assert differ.tolist() == soon
     assert any(soon)
     assert not all(soon)
+    assert np.array_equal(found.effect, found.course - found.nothing)
+    later = Lives(**{**vars(told), "carbs_g": told.carbs_g.copy()})
+    for life, time in zip(LIFE, TIME, strict=True):
+        later.carbs_g[life, time + 8 :] = 99.0
+    last = np.array([TIME[life == LIFE].max() for life in LIFE]) == TIME
+    assert np.array_equal(done_after(law, numbers, later, LIFE, TIME).course[last], found.course[last])
 
 
 def test_readings_after_a_moment_change_no_course(law: MealResponse) -> None:
@@ -50,7 +56,7 @@ def test_readings_after_a_moment_change_no_course(law: MealResponse) -> None:
         other[life, time + 1 :] += 90.0
     moved = Lives(**{**vars(told), "glucose_mg_dl": other})
     first, second = (done_as_they_came(law, one, LIFE, TIME) for one in (told, moved))
-    assert np.array_equal(first, second)
+    assert np.array_equal(first.course, second.course)
     assert early.any()
     assert not early.all()
 
@@ -63,4 +69,5 @@ def test_the_other_half_gives_the_numbers(law: MealResponse) -> None:
     late = halves.middle[LIFE] <= TIME
     for taught, rows in ((halves.first, late), (halves.second, ~late)):
         wanted = done_after(law, law.own(taught, people), told, LIFE[rows], TIME[rows])
-        assert found[rows] == pytest.approx(wanted, abs=1e-9)
+        assert found.course[rows] == pytest.approx(wanted.course, abs=1e-9)
+        assert found.nothing[rows] == pytest.approx(wanted.nothing, abs=1e-9)

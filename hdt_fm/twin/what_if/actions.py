@@ -12,6 +12,7 @@ from hdt_fm.schema.what_if import TREATMENTS
 FEATURES = ("glucose", "change", "insulin_on_board", "carbs_on_board", "basal", "hours_since")
 # What is taken so near to the first of it is one action; a reading so old is still the newest.
 ONE_ACTION_MINUTES, NEWEST_MINUTES, CHANGE_MINUTES = 15, 15, 30
+ONE_ACTION_STEPS = ONE_ACTION_MINUTES // STEP_MINUTES + 1
 DAY_STEPS = 24 * STEPS_PER_HOUR
 # How fast insulin and meals pass, as single decays; and after how long the last action says nothing any more.
 INSULIN_HOURS, CARBS_HOURS, LONGEST_HOURS = 2.0, 1.0, 8.0
@@ -40,21 +41,24 @@ class Actions:
     def __len__(self) -> int:
         return len(self.person)
 
+    def take(self, rows: np.ndarray) -> "Actions":
+        """These actions, in this order."""
+        return Actions(**{name: values[rows] for name, values in vars(self).items()})
+
 
 def actions_of(lives: Lives) -> Actions:
     """What was taken within 15 minutes is one action at its first step; both treatments may be part of it."""
     doses = np.stack([lives.bolus_units, lives.carbs_g])
-    steps = ONE_ACTION_MINUTES // STEP_MINUTES
     life, time, amount = [], [], []
     for row in range(len(lives)):
-        end = -1
+        end = 0
         for step in np.flatnonzero((doses[:, row] > 0).any(axis=0)).tolist():
-            if step <= end:
+            if step < end:
                 continue
-            end = step + steps
+            end = step + ONE_ACTION_STEPS
             life.append(row)
             time.append(step)
-            amount.append(doses[:, row, step : end + 1].sum(axis=1))
+            amount.append(doses[:, row, step:end].sum(axis=1))
     rows, columns = np.array(life, dtype=np.int64), np.array(time, dtype=np.int64)
     # A day between lives, so that none follows on another's.
     days = -(-lives.glucose_mg_dl.shape[1] // DAY_STEPS) + 1

@@ -22,7 +22,7 @@ from hdt_fm.twin.what_if.evidence import (
     slopes,
     table_of,
 )
-from hdt_fm.twin.what_if.sensitivity import bias_of, strongest_seen
+from hdt_fm.twin.what_if.sensitivity import as_strong_as, bias_of, strongest_seen
 
 PLACEBOS, CAUSES, SUBSETS, BOOTSTRAPS = 20, 20, 20, 100
 # Fewer, drawn anew, are too often nearly the same day over and over.
@@ -48,6 +48,7 @@ def refute(evidence: Evidence, *, seed: int, minute: int = HEADLINE_MINUTE) -> t
     table = table_of(evidence, minute)
     found = slopes(table, table.total)
     ways: tuple[Callable[[Table, Slopes, np.random.Generator], Refuter], ...] = (
+        _law_itself,
         _placebo,
         _shuffled_time,
         _random_cause,
@@ -57,6 +58,15 @@ def refute(evidence: Evidence, *, seed: int, minute: int = HEADLINE_MINUTE) -> t
     )
     generators = np.random.default_rng(seed).spawn(len(ways))
     return tuple(way(table, found, generator) for way, generator in zip(ways, generators, strict=True))
+
+
+def _law_itself(table: Table, found: Slopes, _: np.random.Generator) -> Refuter:
+    """The share itself: the law's effect is what is told, and a record that surely shows another speaks against it."""
+    name, words = (
+        "size of the effect",
+        "What the record shows of the law's effect is held beside the whole of it, which is what is told.",
+    )
+    return _judged(name, words, float(found.slope[0]), 1.0, _sure(found.days) * float(found.error[0]))
 
 
 def _placebo(table: Table, found: Slopes, generator: np.random.Generator) -> Refuter:
@@ -140,10 +150,10 @@ def _unseen_cause(table: Table, found: Slopes, _: np.random.Generator) -> Refute
     if strongest is None:
         return _too_short(name, "Nothing that was seen says how strong something unseen may be.", share)
     words = (
-        f"Something unseen explains {strongest.with_taken:.0%} of what is left of doses and meals and "
-        f"{strongest.with_outcome:.0%} of what is left of glucose, as the strongest seen does."
+        f"Something unseen explains {100 * strongest.with_taken:.0f} % of what is left of doses and meals and "
+        f"{100 * strongest.with_outcome:.0f} % of what is left of glucose, as the strongest seen does."
     )
-    moved = bias_of(strongest, plain_error=float(found.plain_error[0]), freedom=found.freedom)
+    moved = bias_of(as_strong_as(strongest), plain_error=float(found.plain_error[0]), freedom=found.freedom)
     # A share whose interval holds 0 has no sign to lose.
     signed = abs(share) > float(half_width(found)[0])
     return Refuter(
@@ -193,7 +203,7 @@ def _stays(name: str, words: str, shares: list[float], share: float, allowed: fl
 
 
 def _judged(name: str, words: str, found: float, expected: float, allowed: float) -> Refuter:
-    if not np.isfinite(allowed):
+    if not np.isfinite([found, allowed]).all():
         return _too_short(name, words, expected)
     allowed = max(allowed, NEVER_MATTERS)
     passed = bool(abs(found - expected) <= allowed) if allowed <= SAYS_NOTHING else None

@@ -13,6 +13,8 @@ import numpy as np
 from hdt_fm.schema.what_if import Evidence
 from hdt_fm.twin.what_if.evidence import HEADLINE_MINUTE, Slopes, Table, half_width, slopes, table_of
 
+NEARLY_ALL = 0.999
+
 
 @dataclass(frozen=True, kw_only=True)
 class Strength:
@@ -87,10 +89,22 @@ def bias_of(strength: Strength, *, plain_error: float, freedom: int) -> float:
     return float(plain_error * np.sqrt(freedom * of_both))
 
 
+def as_strong_as(seen: Strength) -> Strength:
+    """Something unseen that explains as much as this did, of what is left when this is held fixed too.
+
+    Source: Cinelli and Hazlett 2020, their bounds by what was seen, once as strong; more than nearly all is nearly all.
+    """
+    taken, outcome = (part / (1 - part) for part in (seen.with_taken, seen.with_outcome))
+    if taken >= 1:
+        return Strength(with_taken=NEARLY_ALL, with_outcome=NEARLY_ALL)
+    by_what_was_taken = np.square(1 + taken) / (1 - taken**2)
+    return Strength(with_taken=min(taken, NEARLY_ALL), with_outcome=min(float(by_what_was_taken * outcome), NEARLY_ALL))
+
+
 def strongest_seen(table: Table) -> Strength | None:
     """Of the columns of the moment, the one whose like, were it unseen, would move the share most."""
     found = [strength_of(table, column) for column in range(1, table.moment.shape[1])]
-    finite = [one for one in found if np.isfinite(one.with_outcome) and one.with_taken < 1]
+    finite = [one for one in found if one.with_outcome < 1 and one.with_taken < 1]
     return max(finite, key=lambda one: one.with_outcome * one.with_taken / (1 - one.with_taken), default=None)
 
 

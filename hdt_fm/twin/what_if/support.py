@@ -15,8 +15,9 @@ NINE_IN_TEN = float(ndtri(0.95))
 LEAST_SD = 0.15
 # Beyond the range by up to a quarter a dose is still beside doses that were seen; past that nobody's record was near.
 BEYOND = 1.25
-# Of taking a thing at all (or leaving it): under one in twenty is seldom, under one in a hundred is nobody.
-SELDOM, NOBODY = 0.05, 0.01
+# Of taking a thing at all (or leaving it): under one in twenty is past nine in ten on its side (thin), under this is
+# nobody.
+NOBODY = 0.01
 # A moment so many SDs off in any feature is one at which few training people acted.
 FAR = 4.0
 # Of the factor by which an interval widens, less 1.
@@ -51,7 +52,12 @@ def support_of(
         )
     size = effective_size(habits, own, moment, plan)
     found = [_of_treatment(habits, own, moment, plan, treatment, size) for treatment in (BOLUS, CARBS)]
-    return max(found, key=lambda one: (_SEVERITY[one.verdict], one.widen, -one.density))
+    return max(found, key=severity)
+
+
+def severity(support: Support) -> tuple[int, float, float]:
+    """By which the support that decides is the greatest."""
+    return _SEVERITY[support.verdict], support.widen, -support.density
 
 
 def effective_size(

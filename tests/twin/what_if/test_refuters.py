@@ -11,6 +11,7 @@ from hdt_fm.twin.what_if.refuters import refute
 from hdt_fm.twin.what_if.sensitivity import sensitivity_of
 
 NAMES = (
+    "size of the effect",
     "placebo treatment",
     "shuffled time",
     "random common cause",
@@ -67,11 +68,12 @@ def named(found: tuple[Refuter, ...], name: str) -> Refuter:
 
 
 @pytest.mark.parametrize("true", [1.0, 0.5])
-def test_where_nothing_is_hidden_all_pass(true):
-    """A law that is right, and one that is off by a factor: both are what the record says."""
+def test_where_nothing_is_hidden_all_pass_but_the_size_of_a_law_that_is_off(true):
     found = ends(true=true)
+    size = found.pop("size of the effect")
     whole = [all(ended[seed] is True for ended in found.values()) for seed in range(SEEDS)]
-    assert np.mean(whole) >= 0.9
+    assert np.mean(whole) >= 0.8
+    assert np.mean([ended is (true == 1.0) for ended in size]) >= 0.9
 
 
 def test_a_routine_is_no_reason_to_fail():
@@ -83,9 +85,10 @@ def test_a_routine_is_no_reason_to_fail():
 
 
 def test_where_there_is_no_effect_nothing_is_refuted_and_no_sign_can_be_lost():
-    """The placebo is near 0 as it must be; that the share is near 0 as well is for the share to say."""
+    """The placebo is near 0 as it must be; that the share is near 0 as well is for its size to say."""
     found = ends(true=0.0)
-    for name in NAMES[:-1]:
+    assert found["size of the effect"].count(False) == SEEDS
+    for name in NAMES[1:-1]:
         assert found[name].count(False) <= 2, name
     held = [own_share(world(seed, true=0.0)) for seed in range(SEEDS)]
     sure = [not one.low <= 0 <= one.high for one in held]
@@ -106,10 +109,11 @@ def test_the_dose_before_betrays_what_lasts(hidden):
     assert found["placebo treatment"].count(False) <= 0.1 * SEEDS
 
 
-def test_what_is_hidden_in_each_action_alone_passes_everything():
-    """The honest limit: the share is off by two thirds, and no refuter sees it; a strength that must be asked for."""
+def test_what_is_hidden_in_each_action_alone_shows_in_the_size_alone():
+    """The honest limit: where the law was off by as much, the other way, the size would not show it either."""
     found = ends(hidden="action")
-    for name in NAMES:
+    assert found["size of the effect"].count(False) >= 0.9 * SEEDS
+    for name in NAMES[1:]:
         assert found[name].count(False) <= 0.1 * SEEDS, name
     shares = [own_share(world(seed, hidden="action")) for seed in range(SEEDS)]
     assert np.mean([one.share for one in shares]) == pytest.approx(1.67, abs=0.1)
@@ -160,7 +164,7 @@ def test_a_cause_as_strong_as_the_strongest_seen_can_turn_a_weak_share():
     unseen = named(refute(weak, seed=0), "unseen common cause")
     assert unseen.passed is False
     assert unseen.found < 0 < unseen.expected == unseen.allowed
-    assert "89% of what is left of doses" in unseen.words
+    assert "89 % of what is left of doses" in unseen.words
     strong = named(refute(some, seed=0), "unseen common cause")
     assert strong.passed is True
     assert 0 < strong.found < strong.expected
@@ -191,8 +195,10 @@ def test_six_days_are_too_few_for_most_and_no_failure():
     few = ends(days=6)
     assert few["bootstrap of days"] == [None] * SEEDS
     assert few["placebo treatment"].count(None) > 0.5 * SEEDS
-    for name in NAMES:
+    for name in NAMES[:-1]:
         assert few[name].count(False) <= 0.1 * SEEDS, name
+    # By few days something seen may seem strong, and its like may turn a share.
+    assert few["unseen common cause"].count(False) <= 0.2 * SEEDS
 
 
 def test_however_long_the_record_a_twentieth_of_the_effect_fails_nothing():

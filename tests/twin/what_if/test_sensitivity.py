@@ -9,7 +9,14 @@ from scipy.stats import t as student
 
 from hdt_fm.schema.what_if import Evidence
 from hdt_fm.twin.what_if.evidence import half_width, own_share, slopes, table_of
-from hdt_fm.twin.what_if.sensitivity import Strength, bias_of, robustness_value, sensitivity_of, strength_of
+from hdt_fm.twin.what_if.sensitivity import (
+    Strength,
+    as_strong_as,
+    bias_of,
+    robustness_value,
+    sensitivity_of,
+    strength_of,
+)
 
 # Cinelli and Hazlett 2020, table 1 (conflict in Darfur): t and degrees of freedom, as their package prints them.
 T, FREEDOM = 4.18445, 783
@@ -122,3 +129,13 @@ def test_days_that_share_what_is_missed_make_less_sure():
     found = sensitivity_of(some)
     assert found.to_doubt == robustness_value(t, 60 - 5, critical=float(ratio[0]))
     assert found.to_zero == robustness_value(t, 60 - 5)
+
+
+def test_a_cause_as_strong_as_one_seen_explains_more_once_that_is_held_fixed():
+    """As published for being a woman in Darfur: from her parts of what is left to the bounds of her like."""
+    seen = Strength(with_taken=0.00908, with_outcome=0.10903)
+    bound = as_strong_as(seen)
+    assert bound.with_taken == pytest.approx(0.009164, abs=1e-5)
+    assert bound.with_outcome == pytest.approx(0.124641, abs=5e-4)
+    nearly = as_strong_as(Strength(with_taken=0.6, with_outcome=0.3))
+    assert (nearly.with_taken, nearly.with_outcome) == (0.999, 0.999)
