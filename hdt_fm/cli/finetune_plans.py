@@ -21,7 +21,7 @@ from hdt_fm.evaluation.backtest import floors
 from hdt_fm.evaluation.backtest.run import Model as Contender
 from hdt_fm.evaluation.backtest.run import backtest
 from hdt_fm.evaluation.folds import Fold
-from hdt_fm.heads.plan_response import LEVELS, PlanResponse, quantiles
+from hdt_fm.heads.plan_response import LEVELS, PlanResponse, beside_law, quantiles
 from hdt_fm.layers.meal_courses import within_range
 from hdt_fm.metrics.conformal import split_shift
 from hdt_fm.schema import registry
@@ -164,7 +164,7 @@ def _taught(part: Part, told: _Told, hidden: Moments, train: NDArray[np.int64]) 
     settings = on.run.config.section("finetune", FinetuneSettings)
     fit_forecast(
         head.decoder,
-        take(on.inputs, torch.from_numpy(train)),
+        beside_law(take(on.inputs, torch.from_numpy(train)), done.nothing),
         hidden.target[train] - hidden.last[train, None] - done.effect,
         groups,
         epochs=settings.epochs,
@@ -185,7 +185,7 @@ def _quantiles(
 ) -> Float[np.ndarray, "origin minute mean_and_level"]:
     """Numbers of a person come from the readings before, or from nobody's."""
     done = done_as_they_came(head.law, told.lives, told.life[asked], told.time[asked])
-    said = ask(head.decoder, take(told.on.inputs, torch.from_numpy(asked)))
+    said = ask(head.decoder, beside_law(take(told.on.inputs, torch.from_numpy(asked)), done.nothing))
     return quantiles(done.effect[:, None], said)[:, 0]
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from hdt_fm.checkpoint import Model, load
@@ -11,7 +12,7 @@ from hdt_fm.cli.series import told
 from hdt_fm.cli.twin.readings import Readings
 from hdt_fm.cli.twin.refusals import check_habits
 from hdt_fm.heads.meal_response import MealResponse
-from hdt_fm.heads.plan_response import PlanResponse, quantiles
+from hdt_fm.heads.plan_response import PlanResponse, beside_law, quantiles
 from hdt_fm.layers.meal_courses import within_range
 from hdt_fm.layers.own_numbers import OwnNumbers
 from hdt_fm.schema.errors import CheckpointError, RecordingError
@@ -22,6 +23,7 @@ from hdt_fm.schema.treatment import Plan
 from hdt_fm.schema.what_if import TREATMENTS, Compared, DoseResponse, Support
 from hdt_fm.signal.lives import lives_of
 from hdt_fm.training.forecasts import ask
+from hdt_fm.training.heads import take
 from hdt_fm.twin.what_if.actions import ONE_ACTION_STEPS, Actions, actions_of, moments_at
 from hdt_fm.twin.what_if.evidence import own_share
 from hdt_fm.twin.what_if.habits import Habits
@@ -111,9 +113,9 @@ def compare(found: PlanModel, readings: Readings, plan: Plan, against: Plan) -> 
     of_tried = [_support(found.habits, person, table) for table in tried]
     widen = np.array([max(one.widen, supports[1].widen) for one in (supports[0], *of_tried)])[:, None]
     plans = _plans(person, found.head, every)
-    said = _without_plan(found, readings)
     course = person.law.courses(person.numbers, person.lives, plans)
     nothing = course[:, -1:]
+    said = _without_plan(found, readings, nothing[:, 0])
     level = quantiles(course[:, :2] - nothing, said[None])[0]
     shift = found.head.decoder.shift.double().numpy()
     beyond = said[None, :, 0] - nothing[:, 0]
@@ -234,10 +236,12 @@ def _plans(person: _Person, head: PlanResponse, tables: Float[np.ndarray, "plan 
     )
 
 
-def _without_plan(found: PlanModel, readings: Readings) -> Float[np.ndarray, "minute mean_and_level"]:
-    """What comes beside the plan's effect, as the decoder says."""
+def _without_plan(
+    found: PlanModel, readings: Readings, nothing: Float[np.ndarray, "1 minute"]
+) -> Float[np.ndarray, "minute mean_and_level"]:
+    """What comes beside the plan's effect, as the decoder says; it is told the law's course without a plan."""
     _, inputs = told(found.model, readings.series, found.task, given=readings.given, now=True)
-    out: np.ndarray = ask(found.head.decoder, inputs)[-1]
+    out: np.ndarray = ask(found.head.decoder, beside_law(take(inputs, torch.tensor([-1])), nothing))[0]
     return out
 
 

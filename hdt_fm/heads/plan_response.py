@@ -2,11 +2,13 @@
 
 The *edit encoder* is the law (`meal_response.py`): doses and meals of the past and of the plan, played with what the
 person has shown; under a plan less under none is its effect. The *decoder* (`series_forecast.py`) says from embeddings
-of the frozen encoder and the moment what comes beside it. It never sees the plan, so all plans of a moment are moved
-alike: an effect rests on the law alone, and what goes with a treatment is not taken for what the treatment does.
+of the frozen encoder, the moment, and the law's course without a plan what comes beside it. It never sees the plan, so
+all plans of a moment are moved alike: an effect rests on the law alone, and what goes with a treatment is not taken for
+what the treatment does.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from hdt_fm.layers import meal_law
 from hdt_fm.layers.moment import Kind
 from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.lives import STEP_MINUTES, Lives
+from hdt_fm.schema.protocols import HeadInput
 
 TRAITS = 2
 LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -67,7 +70,7 @@ class PlanResponse(nn.Module):
             )
         self.minutes, self.asked, self.habits = tuple(minutes), dict(asked or {}), dict(habits or {})
         self.decoder = SeriesForecast(
-            known=known,
+            known=known + len(self.minutes),
             in_features=in_features,
             horizons=len(self.minutes),
             levels=levels,
@@ -117,6 +120,14 @@ class PlanResponse(nn.Module):
         """Numbers that training moves: the decoder's weights and the law's."""
         law = sum(value.numel() for name, value in self.named_buffers() if name.startswith("law_"))
         return law + sum(value.numel() for value in self.decoder.parameters())
+
+
+def beside_law(inputs: HeadInput, nothing: Float[np.ndarray, "moment minute"]) -> HeadInput:
+    """What the decoder is told: of the law how far it goes from the newest reading if nothing is taken."""
+    assert inputs.recent is not None
+    assert inputs.known is not None
+    change = torch.from_numpy(nothing) - inputs.recent[:, -1:]
+    return replace(inputs, known=torch.cat([inputs.known, change.to(inputs.known.dtype)], dim=1))
 
 
 def quantiles(
