@@ -187,10 +187,14 @@ def _one_by_one(table: Float[np.ndarray, "treatment step"]) -> list[Float[np.nda
 def _refuse(support: Support, table: Float[np.ndarray, "treatment step"]) -> None:
     if support.verdict == "outside":
         unit, asked = modality(support.treatment).unit, table[TREATMENTS.index(support.treatment)].sum()
+        usual = f"{support.low:.3g} to {support.high:.3g} {unit}"
+        # The dose by itself is a usual one, or there is none: it is what it goes with that nobody does.
+        alone = not asked or support.low <= asked <= support.high
+        expected = f"with the rest as it is, {'some' if not asked else 'none'}; those who take it, take {usual}"
         raise RecordingError(
             "Nobody in the records doses so at such a moment, so nothing is known of what would follow",
             where=f"plan, {support.treatment}",
-            expected=f"{support.low:.3g} to {support.high:.3g} {unit}, between which nine in ten lie, or little beyond",
+            expected=expected if alone else f"{usual}, between which nine in ten lie, or little beyond",
             got=f"{asked:g} {unit}, with {_rest(table, support.treatment)}",
             fix="ask for a dose nearer to these, at once with what goes with it, or at another moment with at=TIME",
         )

@@ -96,6 +96,7 @@ def test_nothing_that_comes_later_is_read(asked) -> None:
     [
         (["plan=bolus 25 U; carbs 10 g"], "Nobody in the records doses so"),
         (["plan=bolus 3 U; carbs 40 g in 180 min"], "Nobody in the records doses so"),
+        (["plan=bolus 3 U"], "with the rest as it is, none; those who take it, take"),
         (["plan=bolus 4"], "A plan cannot be read"),
         (["plan=bolus 4 mg"], "unit"),
         (["plan=aspirin 4 mg"], "treatment"),
