@@ -27,6 +27,7 @@ from hdt_fm.data.series import series_of  # noqa: E402
 from hdt_fm.data.shards import ShardFolder  # noqa: E402
 from hdt_fm.evaluation import what_if_real_floors as floors  # noqa: E402
 from hdt_fm.evaluation.what_if import halves  # noqa: E402
+from hdt_fm.evaluation.what_if_floors import boosted  # noqa: E402
 from hdt_fm.evaluation.what_if_real import RealModel, Tell, hear  # noqa: E402
 from hdt_fm.evaluation.what_if_real_scores import table_of  # noqa: E402
 from hdt_fm.evaluation.what_if_windows import Windows, readings_at, windows_of  # noqa: E402
@@ -144,7 +145,7 @@ def models(*, quick: bool) -> dict[str, RealModel]:
     """What must be beaten, told as much, and ours."""
     law = OneLaw()
     found = {"last value": RealModel(floors.last_value, "baseline", takes_plan=False)}
-    for name, regress in (("ridge", floors.linear), ("LightGBM", floors.boosted(trees(quick) // 3))):
+    for name, regress in (("ridge", floors.linear), ("LightGBM", boosted(trees(quick) // 3, leaf=floors.LEAF))):
         for told, beside in (
             (NOTHING, floors.nothing_beside),
             (ACTION, floors.action_beside),

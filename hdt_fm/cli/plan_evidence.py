@@ -30,7 +30,6 @@ def evidence_of(law: MealResponse, lives: Lives) -> Evidence:
                 "beyond": missed.missed + missed.whole,
                 "effect": np.stack([dose, missed.whole - dose], axis=1),
                 "moment": some.moment,
-                "dose": some.dose,
                 "day": some.day,
             }
         )

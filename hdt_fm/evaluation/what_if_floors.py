@@ -44,7 +44,12 @@ def ridge(minutes: tuple[int, ...]) -> Fit:
 
 
 def lightgbm(minutes: tuple[int, ...], *, trees: int = TREES) -> Fit:
-    """Boosted trees; one thread.
+    """Boosted trees; errors are those of `boosted`."""
+    return _s_learner(minutes, boosted(trees, leaf=20))
+
+
+def boosted(trees: int, *, leaf: int) -> Regress:
+    """Boosted trees with so many rows in a leaf at least; one thread.
 
     Raises:
         ConfigError: If LightGBM is not installed.
@@ -55,14 +60,14 @@ def lightgbm(minutes: tuple[int, ...], *, trees: int = TREES) -> Fit:
         raise ConfigError(
             "LightGBM is not installed", expected="the extra floors", fix="pip install 'hdt-fm[floors]'"
         ) from None
-    settings: dict[str, Any] = {"num_leaves": 15, "learning_rate": 0.05, "min_child_samples": 20, "n_jobs": 1}
+    settings: dict[str, Any] = {"num_leaves": 15, "learning_rate": 0.05, "min_child_samples": leaf, "n_jobs": 1}
     settings |= {"n_estimators": trees, "verbose": -1, "deterministic": True, "force_row_wise": True}
 
     def regress(features: np.ndarray, change: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
         model = library.LGBMRegressor(**settings, random_state=seed).fit(features, change)
         return lambda asked: np.asarray(model.predict(asked))
 
-    return _s_learner(minutes, regress)
+    return regress
 
 
 def _ridge(features: np.ndarray, change: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:

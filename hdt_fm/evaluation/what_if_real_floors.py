@@ -6,7 +6,6 @@ that is taken until the minute asked, by how long before that minute. Nothing af
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -16,20 +15,26 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from hdt_fm.evaluation.what_if import halves
-from hdt_fm.evaluation.what_if_floors import ALPHAS, HIGHEST_MG_DL, LOWEST_MG_DL, PLAN_FEATURES, TREES, features_of
+from hdt_fm.evaluation.what_if_floors import (
+    ALPHAS,
+    HIGHEST_MG_DL,
+    LOWEST_MG_DL,
+    PLAN_FEATURES,
+    Regress,
+    features_of,
+)
 from hdt_fm.evaluation.what_if_real import Learn, Tell
 from hdt_fm.evaluation.what_if_windows import OLDEST_STEPS, Windows, readings_at, windows_of
-from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.lives import STEP_MINUTES, Asked, Lives
 
 # What is taken counts by how long before the minute asked.
 AGES_MINUTES = (0, 30, 60, 90, 120, 180, 240)
 
+# Rows in a leaf of boosted trees, at least.
+LEAF = 40
 # People's doses differ tenfold: a line is not drawn beyond so many standard deviations of training people's.
 FARTHEST_SD = 3.0
 
-# Features and change of each row -> changes of others; the seed is of its own chance.
-Regress = Callable[[np.ndarray, np.ndarray, int], Callable[[np.ndarray], np.ndarray]]
 # What a learner reads beside the past: (lives, lives that taught, windows) -> (moment, minute, feature).
 Beside = Callable[[Lives, Lives, Windows], np.ndarray]
 # From training people to what is read beside.
@@ -45,28 +50,6 @@ def last_value(train: Lives, seed: int) -> Tell:
         return np.repeat(np.where(np.isfinite(reading), reading, mean)[:, None], len(windows.minutes), axis=1)
 
     return tell
-
-
-def boosted(trees: int = TREES) -> Regress:
-    """Boosted trees; one thread.
-
-    Raises:
-        ConfigError: If LightGBM is not installed.
-    """
-    try:
-        import lightgbm as library
-    except ImportError:
-        raise ConfigError(
-            "LightGBM is not installed", expected="the extra floors", fix="pip install 'hdt-fm[floors]'"
-        ) from None
-    settings: dict[str, Any] = {"num_leaves": 15, "learning_rate": 0.05, "min_child_samples": 40, "n_jobs": 1}
-    settings |= {"n_estimators": trees, "verbose": -1, "deterministic": True, "force_row_wise": True}
-
-    def regress(features: np.ndarray, change: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
-        model = library.LGBMRegressor(**settings, random_state=seed).fit(features, change)
-        return lambda asked: np.asarray(model.predict(asked))
-
-    return regress
 
 
 def linear(features: np.ndarray, change: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -22,7 +22,6 @@ class Evidence:
         beyond: What came less what was expected had nothing been taken, mg/dL; NaN where unknown.
         effect: By the law, of the dose and of the meal that were taken, against none of it; mg/dL.
         moment: What is known of the moment (newest reading, its trend, what is on board), in any unit.
-        dose: Of each treatment: U, g.
         day: Of the record, to take whole days apart.
         minutes: After the action.
     """
@@ -30,7 +29,6 @@ class Evidence:
     beyond: Float[np.ndarray, "action minute"]
     effect: Float[np.ndarray, "action treatment minute"]
     moment: Float[np.ndarray, "action feature"]
-    dose: Float[np.ndarray, "action treatment"]
     day: Int[np.ndarray, " action"]
     minutes: tuple[int, ...]
 

@@ -43,6 +43,19 @@ def plain(name: str, record: Mapping[str, Any], *, dates: bool) -> str:
     return screened(json.dumps(record, indent=1, allow_nan=False) + "\n", name, dates=dates)
 
 
+def dated(record: Mapping[str, Any]) -> bool:
+    """Whether a record from a newest reading on tells its time."""
+    return record["newest"]["time"] is not None
+
+
+def readings_in_words(record: Mapping[str, Any]) -> str:
+    """Of a figure, for those who do not see it: the readings before the newest, with it."""
+    values = [one["value"] for one in record["readings"]] or [record["newest"]["value"]]
+    hours = -min((one["min"] for one in record["readings"]), default=0) / 60
+    ends = f"from {min(values):.0f} to {max(values):.0f} {record['unit']}"
+    return f"{len(values)} readings of the last {hours:.0f} hours, {ends}."
+
+
 def screened(text: str, where: str, *, dates: bool) -> str:
     """The text, if nothing in it tells who or which machine.
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hdt_fm.evaluation import what_if_real_floors as floors
+from hdt_fm.evaluation.what_if_floors import boosted
 from hdt_fm.evaluation.what_if_real import BEFORE_STEPS, Heard, RealModel, hear, usual_doses
 from hdt_fm.evaluation.what_if_real_marks import median_known, own_marks, rank_correlation, slope_score, slope_sums
 from hdt_fm.evaluation.what_if_real_scores import OWED, table_of
@@ -168,7 +169,7 @@ def models(count=40):
         "ridge, told nothing": RealModel(learned(floors.linear, floors.nothing_beside), "baseline", takes_plan=False),
         "ridge, told the action": RealModel(learned(floors.linear, floors.action_beside), "baseline"),
         OWED[0]: RealModel(learned(floors.linear, floors.planned), "baseline"),
-        OWED[1]: RealModel(learned(floors.boosted(count), floors.planned), "baseline"),
+        OWED[1]: RealModel(learned(boosted(count, leaf=floors.LEAF), floors.planned), "baseline"),
         "truth": RealModel(lambda train, seed: truth, "ours"),
     }
 

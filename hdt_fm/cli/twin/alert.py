@@ -1,11 +1,10 @@
 """`hdt-fm twin alert PATH`: one person's nights in, those that are unlike their own out."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from hdt_fm.cli.main import EXIT_OK, Options
-from hdt_fm.cli.twin.arguments import ROOT, dates_of, folder_for, path_and_settings, target_of
+from hdt_fm.cli.twin.arguments import ROOT, dates_of, folder_for, path_and_settings, say, target_of
 from hdt_fm.schema.errors import ConfigError, RecordingError
 
 USAGE = """\
@@ -38,13 +37,10 @@ def run(options: Options, arguments: list[str]) -> int:
         return EXIT_OK
     path, settings = path_and_settings("alert", arguments, (*OWN, *nights.SETTINGS))
     told, folder = _judged(path, settings)
-    if options.json:
-        print(json.dumps({**told, "folder": str(folder)}, allow_nan=False))
-    else:
-        from hdt_fm.twin.alert.page import HTML_NAME, JSON_NAME
-        from hdt_fm.twin.alert.told import lines
+    from hdt_fm.twin.alert.page import HTML_NAME, JSON_NAME
+    from hdt_fm.twin.alert.told import lines
 
-        print("\n".join([*lines(told), f"page -> {folder / HTML_NAME}", f"json -> {folder / JSON_NAME}"]))
+    say(told, folder, lines, {"page": HTML_NAME, "json": JSON_NAME}, as_json=options.json)
     return EXIT_OK
 
 

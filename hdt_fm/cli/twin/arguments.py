@@ -1,10 +1,12 @@
 """What stands after a word of `hdt-fm twin`: a path and settings as typed, and where the files go."""
 
+import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from hdt_fm.schema.errors import ConfigError, unknown_name
 
@@ -97,6 +99,26 @@ def target_of(settings: Mapping[str, str]) -> Path | None:
             fix="say --to FOLDER",
         )
     return folder
+
+
+def say(
+    told: Mapping[str, Any],
+    folder: Path,
+    lines: Callable[[Mapping[str, Any]], Sequence[str]],
+    files: Mapping[str, str],
+    *,
+    as_json: bool,
+) -> None:
+    """What was told, in words or as one JSON object, and where it was written to.
+
+    Args:
+        lines: The words of it.
+        files: What a file is -> its name in the folder.
+    """
+    if as_json:
+        print(json.dumps({**told, "folder": str(folder)}, allow_nan=False))
+    else:
+        print("\n".join([*lines(told), *(f"{kind} -> {folder / name}" for kind, name in files.items())]))
 
 
 @contextmanager

@@ -1,13 +1,12 @@
 """`hdt-fm twin forecast PATH checkpoint=FOLDER`: one person's glucose in, the next hours out."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdt_fm.cli.main import EXIT_OK, Options
-from hdt_fm.cli.twin.arguments import ROOT, dates_of, folder_for, path_and_settings, target_of
+from hdt_fm.cli.twin.arguments import ROOT, dates_of, folder_for, path_and_settings, say, target_of
 from hdt_fm.schema.errors import CheckpointError, ConfigError
 from hdt_fm.schema.series import ForecastTask
 
@@ -56,14 +55,11 @@ def run(options: Options, arguments: list[str]) -> int:
         return EXIT_OK
     path, settings = path_and_settings("forecast", arguments, (*OWN, *given.SETTINGS))
     told, folder = _forecast(path, settings)
-    if options.json:
-        print(json.dumps({**told, "folder": str(folder)}, allow_nan=False))
-    else:
-        from hdt_fm.twin.forecast.page import HTML_NAME, JSON_NAME, PNG_NAME
-        from hdt_fm.twin.forecast.told import lines
+    from hdt_fm.twin.forecast.page import HTML_NAME, JSON_NAME, PNG_NAME
+    from hdt_fm.twin.forecast.told import lines
 
-        files = {"html": HTML_NAME, "png": PNG_NAME, "json": JSON_NAME}
-        print("\n".join([*lines(told), *(f"{kind} -> {folder / name}" for kind, name in files.items())]))
+    files = {"html": HTML_NAME, "png": PNG_NAME, "json": JSON_NAME}
+    say(told, folder, lines, files, as_json=options.json)
     return EXIT_OK
 
 

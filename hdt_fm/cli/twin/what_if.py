@@ -1,6 +1,5 @@
 """`hdt-fm twin what-if PATH checkpoint=FOLDER plan=...`: one person's glucose in, one plan against another out."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hdt_fm.cli.main import EXIT_OK, Options
-from hdt_fm.cli.twin.arguments import ROOT, dates_of, folder_for, path_and_settings, target_of
+from hdt_fm.cli.twin.arguments import ROOT, dates_of, folder_for, path_and_settings, say, target_of
 from hdt_fm.schema.errors import ConfigError, RecordingError
 from hdt_fm.schema.modalities import modality
 from hdt_fm.schema.series import ForecastTask
@@ -54,14 +53,11 @@ def run(options: Options, arguments: list[str]) -> int:
         return EXIT_OK
     path, settings = path_and_settings("what-if", arguments, (*OWN, *given.SETTINGS))
     told, folder = _compared(path, settings)
-    if options.json:
-        print(json.dumps({**told, "folder": str(folder)}, allow_nan=False))
-    else:
-        from hdt_fm.twin.what_if.page import HTML_NAME, JSON_NAME, PNG_NAME
-        from hdt_fm.twin.what_if.words import lines
+    from hdt_fm.twin.what_if.page import HTML_NAME, JSON_NAME, PNG_NAME
+    from hdt_fm.twin.what_if.words import lines
 
-        files = {"html": HTML_NAME, "png": PNG_NAME, "json": JSON_NAME}
-        print("\n".join([*lines(told), *(f"{kind} -> {folder / name}" for kind, name in files.items())]))
+    files = {"html": HTML_NAME, "png": PNG_NAME, "json": JSON_NAME}
+    say(told, folder, lines, files, as_json=options.json)
     return EXIT_OK
 
 

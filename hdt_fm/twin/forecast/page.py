@@ -6,7 +6,7 @@ from typing import Any
 from hdt_fm.twin.forecast import told as words
 from hdt_fm.twin.forecast.drawing import fan_figure
 from hdt_fm.twin.forecast.picture import fan_picture
-from hdt_fm.twin.page import plain, rendered
+from hdt_fm.twin.page import dated, plain, readings_in_words, rendered
 
 HTML_NAME, JSON_NAME, PNG_NAME = "forecast.html", "forecast.json", "forecast.png"
 
@@ -23,7 +23,7 @@ def files_of(record: Mapping[str, Any]) -> dict[str, bytes]:
     return {
         HTML_NAME: html(record).encode(),
         PNG_NAME: fan_picture(record),
-        JSON_NAME: plain(JSON_NAME, record, dates=_dated(record)).encode(),
+        JSON_NAME: plain(JSON_NAME, record, dates=dated(record)).encode(),
     }
 
 
@@ -31,7 +31,7 @@ def html(record: Mapping[str, Any]) -> str:
     """The page as text; arguments and errors are those of `files_of`."""
     return rendered(
         HTML_NAME,
-        dates=_dated(record),
+        dates=dated(record),
         title=f"{record['modality'].capitalize()} in the next hours",
         told=record,
         figure=fan_figure(record, words=_figure_words(record)),
@@ -47,14 +47,7 @@ def html(record: Mapping[str, Any]) -> str:
 
 def _figure_words(record: Mapping[str, Any]) -> str:
     """The figure for those who do not see it."""
-    hours = -min((one["min"] for one in record["readings"]), default=0) / 60
-    values = [one["value"] for one in record["readings"]] or [record["newest"]["value"]]
-    before = f"{len(values)} readings of the last {hours:.0f} hours, from {min(values):.0f} to {max(values):.0f}"
     lines = ", ".join(f"{event['threshold']:g}" for event in record["events"])
     thresholds = f" Lines at {lines} {record['unit']}." if lines else ""
     sentences = " ".join(words.sentence(record, one) for one in record["ahead"])
-    return f"{before} {record['unit']}. {sentences}{thresholds}"
-
-
-def _dated(record: Mapping[str, Any]) -> bool:
-    return record["newest"]["time"] is not None
+    return f"{readings_in_words(record)} {sentences}{thresholds}"

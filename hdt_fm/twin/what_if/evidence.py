@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import stdtrit
 
-from hdt_fm.schema.what_if import TREATMENTS, Evidence
+from hdt_fm.schema.what_if import Evidence
 
 # Two hours after, most of a dose and of a meal has come, and few people have eaten again.
 HEADLINE_MINUTE = 120
@@ -110,14 +110,17 @@ def rows_of_days(day: Int[np.ndarray, " action"]) -> list[Int[np.ndarray, " own"
 def own_share(evidence: Evidence, *, minute: int = HEADLINE_MINUTE) -> OwnShare:
     """Of the effect of all that was taken together."""
     table = table_of(evidence, minute)
-    return _shares(table, slopes(table, table.total), headline(evidence.minutes, minute))[0]
-
-
-def own_shares(evidence: Evidence, *, minute: int = HEADLINE_MINUTE) -> dict[str, OwnShare]:
-    """Of each treatment with the others held fixed; NaN where one always goes with the other in the same proportion."""
-    table = table_of(evidence, minute)
-    found = _shares(table, slopes(table, table.effect), headline(evidence.minutes, minute))
-    return dict(zip(TREATMENTS, found, strict=True))
+    found = slopes(table, table.total)
+    share, wide = float(found.slope[0]), float(half_width(found)[0])
+    return OwnShare(
+        share=share,
+        low=share - wide,
+        high=share + wide,
+        error=float(found.error[0]),
+        actions=len(table.beyond),
+        days=found.days,
+        minute=headline(evidence.minutes, minute),
+    )
 
 
 def slopes(
@@ -166,22 +169,6 @@ def slope_alone(
 def half_width(found: Slopes) -> Float[np.ndarray, " asked"]:
     """Of the 90 % interval: Student's t with a degree of freedom a day, less one."""
     return float(stdtrit(max(found.days - 1, 1), (1 + INTERVAL) / 2)) * found.error
-
-
-def _shares(table: Table, found: Slopes, minute: int) -> list[OwnShare]:
-    half = half_width(found)
-    return [
-        OwnShare(
-            share=float(slope),
-            low=float(slope - wide),
-            high=float(slope + wide),
-            error=float(error),
-            actions=len(table.beyond),
-            days=found.days,
-            minute=minute,
-        )
-        for slope, error, wide in zip(found.slope, found.error, half, strict=True)
-    ]
 
 
 def _known(moment: Float[np.ndarray, "action feature"]) -> Float[np.ndarray, "action column"]:

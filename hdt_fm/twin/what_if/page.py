@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hdt_fm.schema.modalities import modality
-from hdt_fm.twin.page import plain, rendered
+from hdt_fm.twin.page import dated, plain, readings_in_words, rendered
 from hdt_fm.twin.what_if import words
 from hdt_fm.twin.what_if.drawing import whole_figure
 from hdt_fm.twin.what_if.picture import whole_picture
@@ -25,7 +25,7 @@ def files_of(record: Mapping[str, Any]) -> dict[str, bytes]:
     return {
         HTML_NAME: html(record).encode(),
         PNG_NAME: whole_picture(record),
-        JSON_NAME: plain(JSON_NAME, record, dates=_dated(record)).encode(),
+        JSON_NAME: plain(JSON_NAME, record, dates=dated(record)).encode(),
     }
 
 
@@ -33,7 +33,7 @@ def html(record: Mapping[str, Any]) -> str:
     """The page as text; arguments and errors are those of `files_of`."""
     return rendered(
         HTML_NAME,
-        dates=_dated(record),
+        dates=dated(record),
         title=f"{record['modality'].capitalize()} under two plans",
         told=record,
         words=words,
@@ -46,13 +46,10 @@ def html(record: Mapping[str, Any]) -> str:
 
 def _figure_words(record: Mapping[str, Any]) -> str:
     """The figure for those who do not see it."""
-    values = [one["value"] for one in record["readings"]] or [record["newest"]["value"]]
-    hours = -min((one["min"] for one in record["readings"]), default=0) / 60
-    before = f"{len(values)} readings of the last {hours:.0f} hours, from {min(values):.0f} to {max(values):.0f}"
     lines = ", ".join(f"{one:g}" for one in record["thresholds"])
     sentences = " ".join(words.sentence(record, one) for one in words.shown(record))
     curves = " ".join(_curve_words(one) for one in record["curves"])
-    return f"{before} {record['unit']}. {sentences} Lines at {lines} {record['unit']}. {curves}".rstrip()
+    return f"{readings_in_words(record)} {sentences} Lines at {lines} {record['unit']}. {curves}".rstrip()
 
 
 def _curve_words(curve: Mapping[str, Any]) -> str:
@@ -62,7 +59,3 @@ def _curve_words(curve: Mapping[str, Any]) -> str:
     ends = " to ".join(f"{one['dose']:g}" for one in (known[0], known[-1]))
     effects = " to ".join(words.signed(one["point"]) for one in (known[0], known[-1]))
     return f"{curve['treatment'].capitalize()} {ends} {curve['unit']}: effect {effects} in {words.after(curve['min'])}."
-
-
-def _dated(record: Mapping[str, Any]) -> bool:
-    return record["newest"]["time"] is not None

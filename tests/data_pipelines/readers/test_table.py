@@ -1,3 +1,4 @@
+import signal
 import sys
 
 import numpy as np
@@ -319,7 +320,9 @@ def test_hdf5_that_takes_for_ever_is_stopped_and_the_next_is_read(tmp_path, monk
     path = hdf5(tmp_path)
     read(path)
     process = _hdf5._worker[1]
-    monkeypatch.setattr(_hdf5, "LIMIT_S", 0.0)
+    # A worker that stands still cannot answer, however short the wait.
+    process.send_signal(signal.SIGSTOP)
+    monkeypatch.setattr(_hdf5, "LIMIT_S", 0.1)
     with pytest.raises(ReaderError, match="reading it was stopped"):
         read(path)
     assert process.poll() is not None

@@ -8,7 +8,7 @@ from scipy.linalg import fractional_matrix_power
 from scipy.stats import t as student
 
 from hdt_fm.schema.what_if import Evidence
-from hdt_fm.twin.what_if.evidence import half_width, headline, own_share, own_shares, slopes, table_of
+from hdt_fm.twin.what_if.evidence import half_width, headline, own_share, slopes, table_of
 
 
 def world(seed: int, *, true: float = 1.0, days: int = 14, noise: float = 25.0) -> Evidence:
@@ -27,7 +27,6 @@ def world(seed: int, *, true: float = 1.0, days: int = 14, noise: float = 25.0) 
         beyond=np.stack([half, beyond], axis=1),
         effect=np.stack([effect / 2, effect], axis=2),
         moment=moment,
-        dose=np.stack([-bolus / 15, carbs], axis=1),
         day=day,
         minutes=(60, 120),
     )
@@ -42,9 +41,8 @@ def test_slopes_are_those_of_one_regression_on_everything():
     some = world(0)
     total = some.effect[:, :, 1].sum(axis=1, keepdims=True)
     assert own_share(some).share == pytest.approx(plain(some, total)[0])
-    apart = own_shares(some)
-    assert list(apart) == ["bolus", "carbs"]
-    assert [one.share for one in apart.values()] == pytest.approx(plain(some, some.effect[:, :, 1]))
+    table = table_of(some)
+    assert slopes(table, table.effect).slope.tolist() == pytest.approx(plain(some, some.effect[:, :, 1]))
 
 
 def test_errors_are_those_of_the_whole_regression_with_each_day_set_back():
@@ -76,7 +74,8 @@ def test_a_record_without_noise_says_the_share_exactly():
     found = own_share(replace(some, beyond=beyond))
     assert (found.share, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
     beyond[:, 1] += 0.4 * some.effect[:, 1, 1]
-    assert [one.share for one in own_shares(replace(some, beyond=beyond)).values()] == pytest.approx([0.5, 0.9])
+    table = table_of(replace(some, beyond=beyond))
+    assert slopes(table, table.effect).slope.tolist() == pytest.approx([0.5, 0.9])
 
 
 def test_units_and_order_do_not_matter_and_what_never_varies_is_nothing():
@@ -88,7 +87,6 @@ def test_units_and_order_do_not_matter_and_what_never_varies_is_nothing():
         beyond=some.beyond[mixed],
         effect=some.effect[mixed],
         moment=moment[mixed],
-        dose=some.dose[mixed],
         day=900 - some.day[mixed],
         minutes=some.minutes,
     )
@@ -123,7 +121,6 @@ def test_a_short_record_says_nothing(actions, days):
         beyond=some.beyond[rows],
         effect=some.effect[rows],
         moment=some.moment[rows],
-        dose=some.dose[rows],
         day=rows * days // max(actions, 1),
         minutes=some.minutes,
     )
@@ -137,7 +134,7 @@ def test_treatments_that_always_go_together_cannot_be_told_apart():
     effect = some.effect.copy()
     effect[:, 0] = -0.8 * effect[:, 1]
     same = replace(some, effect=effect)
-    assert np.isnan([one.share for one in own_shares(same).values()]).all()
+    assert np.isnan(slopes(table_of(same), table_of(same).effect).slope).all()
     assert np.isfinite(own_share(same).share)
     told = replace(some, effect=np.repeat(some.moment[:, :1, None], 2, axis=1).repeat(2, axis=2))
     assert np.isnan(own_share(told).share)

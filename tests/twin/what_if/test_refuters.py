@@ -49,9 +49,8 @@ def world(
     effect = np.stack([bolus * np.sqrt(large), carbs * large + 0.7 * strength * causes[hidden]], axis=1)
     beyond = true * effect.sum(1) + 8 * moment[:, 0] - 6 * moment[:, 1] + strength * causes[hidden]
     beyond = beyond + 8 * generator.normal(size=days)[day] + 25 * generator.normal(size=len(day))
-    dose = np.stack([-bolus / 15, carbs], axis=1)
     one = (120,)
-    return Evidence(beyond=beyond[:, None], effect=effect[..., None], moment=moment, dose=dose, day=day, minutes=one)
+    return Evidence(beyond=beyond[:, None], effect=effect[..., None], moment=moment, day=day, minutes=one)
 
 
 def ends(**settings: object) -> dict[str, list[bool | None]]:

@@ -30,8 +30,7 @@ def evidence(seed: int, *, unseen: float = 0.0, seen: float = 1.0) -> tuple[Evid
     beyond = total + 15 * seen * moment[:, 1] + 20 * unseen * cause + 20 * generator.normal(size=60)
     effect = np.stack([total - 50, np.full(60, 50.0)], axis=1)[..., None]
     day = np.repeat(np.arange(15), 4)
-    dose = np.ones((60, 2))
-    return Evidence(beyond=beyond[:, None], effect=effect, moment=moment, dose=dose, day=day, minutes=(120,)), cause
+    return Evidence(beyond=beyond[:, None], effect=effect, moment=moment, day=day, minutes=(120,)), cause
 
 
 def test_the_published_example():
