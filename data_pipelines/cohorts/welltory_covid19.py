@@ -48,7 +48,8 @@ _OUTSIDE = {
     "outdoor_temperature": ("avg_temperature_C", "celsius"),
     "outdoor_pressure": ("atmospheric_pressure", "hPa"),
     "outdoor_humidity": ("humidity", "%"),
-    "precipitation": ("precip_intensity", "mm/h"),
+    # Nothing in the release says so; as mm/h it would rain 33 mm a year where these people live, as in/h 830 mm.
+    "precipitation": ("precip_intensity", "in/h"),
     "clouds": ("clouds", "%"),
 }
 _SPOT = {

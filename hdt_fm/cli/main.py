@@ -57,13 +57,20 @@ VERBS = {
             "hdt-fm evaluate experiment=demo",
         ),
         Verb("finetune", "train a head on cached embeddings", True, "hdt-fm finetune experiment=demo head=forecast"),
+        Verb(
+            "update",
+            "a head learns one more cohort, and shows what it forgot; withdraw FOLDER",
+            True,
+            "hdt-fm update experiment=t1d_uom update.line=runs/glucose_line",
+            ("withdraw",),
+        ),
         Verb("explain", "attribution report that leads with its reliability", True, "hdt-fm explain experiment=demo"),
         Verb(
             "publish", "checkpoint folder with card, checked, ready to hand out", True, "hdt-fm publish experiment=demo"
         ),
         Verb(
             "twin",
-            "one person over time: alert on nights unlike their own, forecast the next hours, compare two plans",
+            "one person over time, in a folder that stays in step: forecast, what-if, alerts on nights, versions",
             False,
             "hdt-fm twin alert nights.csv",
         ),

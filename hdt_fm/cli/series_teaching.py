@@ -107,7 +107,7 @@ def ground(run: Run, name: str, *, horizons_s: tuple[float, ...] | None = None) 
     for other, head in heads_of(base, task.modality).items():
         if other != name and horizons_s is None:
             check_same_task(name, task, other, ForecastTask.of(head.asked))
-    people = _people(config, folder, checkpoint)
+    people = people_asked(config, folder, checkpoint)
     run.say(f"{task.modality} of {len({one.group for one in series})} people: embedding")
     moments, inputs = told(model, series, task, given=given, kept=run.folder / "series_embeddings.safetensors")
     return Ground(run, folder, base, target, task, series, given, moments, inputs, _fold(moments, people))
@@ -127,7 +127,7 @@ def asked(config: Config, folder: ShardFolder) -> tuple[list[Series], dict[str, 
     """The series, those of treatments beside, and what a head is asked."""
     settings = config.section("series", SeriesSettings)
     assert settings.modality is not None, "the verb goes elsewhere where there is none"
-    series, given = series_of(folder, settings.modality), _given(folder, settings)
+    series, given = series_of(folder, settings.modality), given_beside(folder, settings.treatments)
     steps = {one.step_s for some in given.values() for one in some}
     if len(steps) > 1:
         raise ConfigError(
@@ -146,11 +146,18 @@ def asked(config: Config, folder: ShardFolder) -> tuple[list[Series], dict[str, 
     return series, given, task
 
 
-def _given(folder: ShardFolder, settings: SeriesSettings) -> dict[str, list[Series]]:
-    """Of each treatment that somebody of the folder is known to have been given."""
-    if settings.treatments is None:
+def given_beside(folder: ShardFolder, treatments: str | None) -> dict[str, list[Series]]:
+    """Of each treatment that somebody of the folder is known to have been given.
+
+    Args:
+        treatments: Their own shards; None knows of none.
+
+    Raises:
+        ConfigError: If these shards are of nobody of the folder.
+    """
+    if treatments is None:
         return {}
-    other = ShardFolder.open(Path(settings.treatments))
+    other = ShardFolder.open(Path(treatments))
     found = {name: series_beside(folder, other, name) for name in other.modalities}
     found = {name: some for name, some in found.items() if some}
     if not found:
@@ -163,7 +170,7 @@ def _given(folder: ShardFolder, settings: SeriesSettings) -> dict[str, list[Seri
     return found
 
 
-def _people(config: Config, folder: ShardFolder, checkpoint: Path) -> dict[str, NDArray[np.int64]]:
+def people_asked(config: Config, folder: ShardFolder, checkpoint: Path) -> dict[str, NDArray[np.int64]]:
     """Rows of the subject table that may teach a head, and those that are asked.
 
     Those whom the encoder was kept from are asked. An encoder that saw nobody of this cohort leaves the split to the

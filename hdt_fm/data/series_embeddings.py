@@ -68,7 +68,7 @@ def embed_series(
     model_digest: str,
     window_s: float,
     ahead_s: float,
-    places: Sequence[Int[np.ndarray, " place"]],
+    places: Sequence[Int[np.ndarray, " _"]],
     progress: Callable[[int, int, str], None] | None = None,
 ) -> SeriesEmbeddings:
     """Embed the windows that end at places of each series, where there is a reading in them.

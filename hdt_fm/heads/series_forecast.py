@@ -9,7 +9,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hdt_fm.layers.context import last_known
-from hdt_fm.layers.moment import Kind, MomentReader, hold_scale, learn_input_scale, scaled_inputs
+from hdt_fm.layers.moment import (
+    Kind,
+    MomentReader,
+    hold_scale,
+    learn_input_scale,
+    learn_unseen_scale,
+    scaled_inputs,
+)
 from hdt_fm.layers.quantiles import QuantileNetwork
 from hdt_fm.schema.errors import ConfigError, ShapeError
 from hdt_fm.schema.protocols import HeadInput
@@ -115,6 +122,14 @@ class SeriesForecast(nn.Module):
         """
         learn_input_scale(self, inputs)
         self.spread.copy_(change[change.isfinite()].double().std(unbiased=False).clamp(min=1e-6))
+
+    def learn_unseen(self, inputs: HeadInput) -> int:
+        """Scale of features that training people did not have, or all had alike; answers that were given before stay.
+
+        Returns:
+            How many features are read from now on.
+        """
+        return learn_unseen_scale(self, inputs)
 
     def scaled(self, inputs: HeadInput) -> HeadInput:
         """Features in units of training people's spread, with flags of what is known beside; embeddings alike."""

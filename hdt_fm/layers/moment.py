@@ -16,6 +16,8 @@ from hdt_fm.schema.protocols import HeadInput
 Kind = Literal["gru", "lstm", "transformer"]
 # Standardised features beyond this are held there: one wild reading must not carry an answer away.
 FAR = 8.0
+# Of a feature that does not vary.
+LEAST_SPREAD = 1e-6
 HEADS = 4
 
 
@@ -53,10 +55,26 @@ def learn_input_scale(held: HoldsScale, inputs: HeadInput) -> None:
         held.context_scale.copy_(scale)
 
 
+@torch.no_grad()
+def learn_unseen_scale(held: HoldsScale, inputs: HeadInput) -> int:
+    """Scale of features that did not vary until now, from the first people in whom they do; how many these are.
+
+    Centers stay, and scales that were learned: what was read before is read as it was, since such features were 0.
+    """
+    rows = known_of(inputs)
+    seen = rows.isfinite()
+    apart = torch.where(seen, rows - held.center, 0.0).double()
+    spread = (apart.square().sum(0) / seen.sum(0).clamp(min=1)).sqrt()
+    opened = (held.scale <= 2 * LEAST_SPREAD) & (spread > LEAST_SPREAD)
+    held.scale.copy_(torch.where(opened, spread.to(held.scale.dtype), held.scale))
+    return int(opened.sum())
+
+
 def scaled_inputs(held: HoldsScale, inputs: HeadInput) -> HeadInput:
     """Features in units of training people's spread, with flags of what is known beside; embeddings alike."""
     known = known_of(inputs)
-    seen = known.isfinite()
+    # What did not vary among training people has no scale: it is not read, as it was not then.
+    seen = known.isfinite() & (held.scale > 2 * LEAST_SPREAD)
     values = torch.where(seen, (known.nan_to_num() - held.center) / held.scale, 0.0).clamp(-FAR, FAR)
     both = torch.cat((values, torch.where(seen, 1.0, 0.0) * held.flagged), dim=-1)
     context = inputs.context
@@ -135,5 +153,5 @@ def _spread_of(rows: Float[Tensor, "row feature"]) -> tuple[Tensor, Tensor, Tens
     count = seen.sum(0).clamp(min=1)
     values = torch.where(seen, rows, 0.0).double()
     center = values.sum(0) / count
-    spread = (torch.where(seen, (values - center) ** 2, 0.0).sum(0) / count).sqrt() + 1e-6
+    spread = (torch.where(seen, (values - center) ** 2, 0.0).sum(0) / count).sqrt() + LEAST_SPREAD
     return center, spread, (~seen.all(0)).double()

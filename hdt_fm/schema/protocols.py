@@ -282,6 +282,10 @@ class Ensemble(Protocol):
         """Take the scale of inputs and of the change ahead (NaN where unknown) from training people, as buffers."""
         ...
 
+    def learn_unseen(self, inputs: HeadInput) -> int:
+        """Scale of features that did not vary in those people, from others in whom they do; how many these are."""
+        ...
+
     def scaled(self, inputs: HeadInput) -> HeadInput: ...
 
     def learn_hidden(self, inputs: HeadInput) -> None:

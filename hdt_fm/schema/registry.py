@@ -26,6 +26,7 @@ ROOMS = {
     "losses": "hdt_fm.losses",
     "readers": "data_pipelines.readers",
     "cohorts": "data_pipelines.cohorts",
+    "exposures": "data_pipelines.exposures",
 }
 # Parts that live beside their kin rather than in the room that calls them.
 ELSEWHERE = {("cohorts", "synthetic"): "hdt_fm.data.synthetic"}

@@ -13,6 +13,14 @@ WORDS = {
     "alert": "nights that are unlike the person's own: since when, how far, which indicator",
     "forecast": "glucose in the next hours: a fan, the person's own interval, how far to trust it",
     "what-if": "glucose under one plan of insulin and food against another: the effect, and what speaks against it",
+    "create": "a folder that is one person's twin, from a first export or empty",
+    "update": "what is new in an export, absorbed into a twin: one version, one line of its ledger",
+    "show": "what a twin holds, in words",
+    "log": "what made each version of a twin, and how it scored",
+    "rollback": "an earlier version of a twin in use again, bit for bit",
+    "diff": "what differs between two versions of a twin",
+    "export": "all that is kept of the person in one file to take away, as plain tables and words",
+    "delete": "a twin removed, with every version of it",
 }
 
 

@@ -1,17 +1,24 @@
 """`hdt-fm twin alert PATH`: one person's nights in, those that are unlike their own out."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hdt_fm.cli.main import EXIT_OK, Options
-from hdt_fm.cli.twin.arguments import ROOT, dates_of, folder_for, path_and_settings, say, target_of
+from hdt_fm.cli.twin.arguments import ROOT, dates_of, folder_for, is_twin, path_and_settings, refuse, say, target_of
 from hdt_fm.schema.errors import ConfigError, RecordingError
+
+if TYPE_CHECKING:
+    from hdt_fm.cli.twin.nights import Given
 
 USAGE = """\
 usage: hdt-fm twin alert PATH [budget_per_year=2] [dates=false] [--to FOLDER] [--json] [SETTING=...]
+       hdt-fm twin alert TWIN [indicators=A,B] [budget_per_year=2] [dates=false] [--to FOLDER] [--json]
 
   Judges each night by the person's own nights before it, and writes alert.json and alert.html (one file, no script).
   It needs 28 nights with data before the first that it can judge. It is no diagnosis.
+
+  TWIN is a folder that `hdt-fm twin create` made, whose nights `hdt-fm twin update TWIN PATH nights=true` keeps: at
+  most the last two years of them.
 
   budget_per_year=2    false alerts allowed in a year that is watched (0.1 to 20)
   dates=false          nights are numbered from 1; neither file nor the words hold a date
@@ -22,6 +29,7 @@ usage: hdt-fm twin alert PATH [budget_per_year=2] [dates=false] [--to FOLDER] [-
 
 examples:
   hdt-fm twin alert nights.csv budget_per_year=1
+  hdt-fm twin alert my_twin
   hdt-fm twin alert apple_health_export --to watched dates=false
   hdt-fm twin alert data/lifesnaps_daily cohort=lifesnaps_daily person=3
 """
@@ -55,7 +63,7 @@ def _judged(path: Path, settings: dict[str, str]) -> tuple[dict[str, Any], Path]
 
     dates, target = dates_of(settings), target_of(settings)
     watched = AlertSettings(budget_per_year=_budget(settings)) if "budget_per_year" in settings else AlertSettings()
-    given = read_nights(path, settings)
+    given = _nights_of_twin(path, settings) if is_twin(path) else read_nights(path, settings)
     report = watch(given.nights, watched)
     if report.usable_from is None:
         raise _too_few(report.nights_missing, len(report.dates) - report.nights_of("abstained"), len(report.renewed))
@@ -64,6 +72,22 @@ def _judged(path: Path, settings: dict[str, str]) -> tuple[dict[str, Any], Path]
     with folder_for("alert", target) as folder:
         write_together(folder, files)
     return told, folder
+
+
+def _nights_of_twin(folder: Path, settings: dict[str, str]) -> "Given":
+    from hdt_fm.cli.twin import nights
+    from hdt_fm.cli.twin.kept import open_twin
+
+    refuse(settings, [one for one in nights.SETTINGS if one != "indicators"], "a twin, whose nights are read already")
+    state = open_twin(folder).state
+    if state.nights is None:
+        raise RecordingError(
+            "The twin keeps no nights",
+            expected="nights of the person, for the alerts",
+            got="readings of glucose alone" if len(state.readings) else "nothing yet",
+            fix="hdt-fm twin update FOLDER nights.csv nights=true, or give a table of nights in place of the twin",
+        )
+    return nights.Given(nights.chosen(state.nights, settings), "the twin's nights")
 
 
 def _too_few(missing: int, seen: int, renewed: int) -> RecordingError:

@@ -20,20 +20,54 @@ def path_and_settings(word: str, arguments: Sequence[str], known: Sequence[str])
         UnknownNameError: If a setting is none of those known.
         ConfigError: If there is not one path.
     """
+    paths, settings = paths_and_settings(word, arguments, known, expected=("one path",))
+    return paths[0], settings
+
+
+def paths_and_settings(
+    word: str, arguments: Sequence[str], known: Sequence[str], *, expected: Sequence[str]
+) -> tuple[list[Path], dict[str, str]]:
+    """Paths, and settings as typed.
+
+    Args:
+        expected: A way to say each of the paths; one that ends with `?` may be left out.
+
+    Raises:
+        UnknownNameError: If a setting is none of those known.
+        ConfigError: If there are fewer or more paths.
+    """
     # A long plan is no path; Path.exists would raise.
     paths = [one for one in arguments if "=" not in one or os.path.exists(one)]
     settings = dict(one.split("=", 1) for one in arguments if one not in paths)
     for key in settings:
         if key not in known:
             raise unknown_name("setting", key, known, where=f"hdt-fm twin {word}")
-    if len(paths) != 1:
+    least = sum(not one.endswith("?") for one in expected)
+    if not least <= len(paths) <= len(expected):
         raise ConfigError(
-            f"`twin {word}` takes one path",
-            expected="a path, and settings as NAME=VALUE",
-            got=f"{len(paths)} paths",
+            f"`twin {word}` takes {' and '.join(one.rstrip('?') for one in expected)}",
+            expected=f"{'a path' if len(expected) == 1 else 'paths'}, and settings as NAME=VALUE",
+            got=f"{len(paths)} path{'s' * (len(paths) != 1)}",
             fix=f"see `hdt-fm twin {word} --help`",
         )
-    return Path(paths[0]), settings
+    return [Path(one) for one in paths], settings
+
+
+def yes_or_no(settings: Mapping[str, str], name: str, *, default: bool = False) -> bool:
+    """A setting that is true or false.
+
+    Raises:
+        ConfigError: If it is neither.
+    """
+    told = settings.get(name, str(default)).lower()
+    if told not in ("true", "false"):
+        raise ConfigError(f"{name} cannot be read", where=name, expected="true or false", fix=f"say {name}=true")
+    return told == "true"
+
+
+def is_twin(path: Path) -> bool:
+    """Whether a folder of versions is there, rather than a recording; not whether it is whole."""
+    return (path / "ledger.jsonl").is_file()
 
 
 def dates_of(settings: Mapping[str, str]) -> bool:

@@ -73,7 +73,7 @@ def read_nights(path: Path, settings: Mapping[str, str]) -> Given:
     offset = whole_number(settings, "utc_offset_s") if "utc_offset_s" in settings else None
     if offset is None and {visit.source for visit in visits} <= _LOCAL_READERS:
         offset = 0
-    return Given(_only(nights_of(visits, hours=_hours(settings), utc_offset_s=offset), _names(settings)), source)
+    return Given(chosen(nights_of(visits, hours=_hours(settings), utc_offset_s=offset), settings), source)
 
 
 def _table_of(path: Path, settings: Mapping[str, str]) -> Path | None:
@@ -105,8 +105,13 @@ def _is_an_export(path: Path) -> bool:
     return detect(path) is not None
 
 
-def _only(nights: Nights, names: Sequence[str]) -> Nights:
-    """The indicators that are asked for; all of them where none is."""
+def chosen(nights: Nights, settings: Mapping[str, str]) -> Nights:
+    """The indicators that are asked for; all of them where none is.
+
+    Raises:
+        UnknownNameError: If one of them is not there.
+    """
+    names = _names(settings)
     for name in names:
         if name not in nights.names:
             raise unknown_name("indicator", name, nights.names, where="indicators")

@@ -35,7 +35,8 @@ USAGE = """\
 SEEN_S = 28.0 * DAY_S
 # As in training: nothing is told across a longer gap.
 APART_S = 2.0 * DAY_S
-_WHAT = "an export with readings of a glucose sensor"
+WHAT = "an export with readings of a glucose sensor"
+SIMULATED = "the person is simulated: nobody has lived these readings"
 # Their times are what the device showed, though they cannot say how far that is from UTC.
 _DEVICE_CLOCKS = frozenset({"dexcom_clarity", "libreview", "glooko", "fitabase", "azt1d"})
 
@@ -81,14 +82,14 @@ def read(path: Path, settings: Mapping[str, str], task: ForecastTask, preparatio
     if not is_simulated(settings) and not path.exists():
         raise ReaderError(
             "There is nothing at this path",
-            expected=f"{_WHAT}, or a folder of recordings",
+            expected=f"{WHAT}, or a folder of recordings",
             fix="look for a slip in the path, or give it from where you are",
         )
     offset = whole_number(settings, "utc_offset_s") if "utc_offset_s" in settings else None
-    at_s = _at(settings["at"]) if "at" in settings else None
-    visits, source = visits_of_one(path, settings, expected=_WHAT)
-    found = _with(visits, preparation.source or task.modality)
-    cut = [_until(visit, one, at_s, _offset(visit, one, offset, at_s)) for visit, one in found]
+    at_s = moment_of(settings["at"]) if "at" in settings else None
+    visits, source = visits_of_one(path, settings, expected=WHAT)
+    found = with_modality(visits, preparation.source or task.modality)
+    cut = [_until(visit, one, at_s, offset_of(visit, one, offset, at_s)) for visit, one in found]
     kept = [one for one in cut if one is not None]
     if not kept:
         what = "before `at`" if at_s is not None else "that was measured"
@@ -105,11 +106,11 @@ def read(path: Path, settings: Mapping[str, str], task: ForecastTask, preparatio
     check_known(series[-1], task)
     step_s, notes = 1 / newest.recording.sampling_rate_hz, []
     if abs(step_s - task.step_s) > 0.01 * task.step_s:
-        notes.append(f"readings every {step_s / 60:g} min were brought to {task.step_s / 60:g} min, as in training")
+        notes.append(brought(step_s, task))
     if len(kept) > 1:
         notes.append(f"the newest of {len(kept)} recordings")
     if is_simulated(settings):
-        notes.append("the person is simulated: nobody has lived these readings")
+        notes.append(SIMULATED)
     given = _given(newest, task)
     notes += [f"nothing is known here of {modality(name).label.lower()}" for name in task.treatments if not given[name]]
     return Readings(
@@ -117,7 +118,7 @@ def read(path: Path, settings: Mapping[str, str], task: ForecastTask, preparatio
         times_s=newest.times_s,
         values=newest.recording.values[0, newest.recording.observed].astype(np.float64),
         age_s=age_s,
-        clock=_clock(newest.visit, newest.recording, offset),
+        clock=clock_of(newest.visit, newest.recording, offset),
         source=source,
         given=given,
         notes=tuple(notes),
@@ -146,7 +147,17 @@ class _Cut:
         return float(self.times_s[-1])
 
 
-def _with(visits: Sequence[Visit], modality: str) -> list[tuple[Visit, Recording]]:
+def brought(step_s: float, task: ForecastTask) -> str:
+    """What a person should know of readings on another step than the head's."""
+    return f"readings every {step_s / 60:g} min were brought to {task.step_s / 60:g} min, as in training"
+
+
+def with_modality(visits: Sequence[Visit], modality: str) -> list[tuple[Visit, Recording]]:
+    """Visits that have a recording of it, and that recording.
+
+    Raises:
+        RecordingError: If none has.
+    """
     found = [(visit, visit.recordings[modality]) for visit in visits if modality in visit.recordings]
     if not found:
         there = sorted({name for visit in visits for name in visit.recordings})
@@ -222,7 +233,7 @@ def _given(cut: _Cut, task: ForecastTask) -> dict[str, tuple[Series, ...]]:
     return found
 
 
-def _offset(visit: Visit, one: Recording, given: int | None, at_s: float | None) -> int:
+def offset_of(visit: Visit, one: Recording, given: int | None, at_s: float | None) -> int:
     """How far the local clock is ahead of the recording's, at the moment of asking."""
     track, own = visit.labels.get("utc_offset"), one.utc_offset_s
     if track is None or not len(track.values):
@@ -232,13 +243,19 @@ def _offset(visit: Visit, one: Recording, given: int | None, at_s: float | None)
     return int(track.values[place])
 
 
-def _clock(visit: Visit, one: Recording, given: int | None) -> str:
+def clock_of(visit: Visit, one: Recording, given: int | None) -> str:
+    """Of `hdt_fm.twin.forecast.told.CLOCKS`."""
     if one.utc_offset_s is not None or given is not None or "utc_offset" in visit.labels:
         return "local"
     return "device" if visit.source in _DEVICE_CLOCKS else "utc"
 
 
-def _at(text: str) -> float:
+def moment_of(text: str) -> float:
+    """A moment of the local clock, as typed.
+
+    Raises:
+        ConfigError: If it is none.
+    """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hdt_fm.cli.main import EXIT_OK, Options
-from hdt_fm.cli.twin.arguments import ROOT, dates_of, folder_for, path_and_settings, say, target_of
+from hdt_fm.cli.twin.arguments import ROOT, dates_of, folder_for, is_twin, path_and_settings, refuse, say, target_of
 from hdt_fm.schema.errors import ConfigError, RecordingError
 from hdt_fm.schema.modalities import modality
 from hdt_fm.schema.series import ForecastTask
@@ -15,18 +15,23 @@ from hdt_fm.schema.treatment import Plan
 from hdt_fm.schema.what_if import TREATMENTS
 
 if TYPE_CHECKING:
+    from hdt_fm.cli.plans import PlanModel
     from hdt_fm.cli.twin.readings import Readings
 
 EXAMPLE = 'plan="bolus 4 U; carbs 45 g in 10 min"'
 USAGE = """\
 usage: hdt-fm twin what-if PATH checkpoint=FOLDER plan="..." [against=nothing] [at=TIME] [dates=false] [--to FOLDER]
                             [--json] [SETTING=...]
+       hdt-fm twin what-if TWIN plan="..." [against=nothing] [checkpoint=FOLDER] [dates=false] [--to FOLDER] [--json]
 
   Says where glucose is expected to be under a plan and under another, what the plan changes, and how far to trust that:
   an interventional forecast under stated assumptions. Both plans begin at the newest reading. Writes what_if.json,
   what_if.html (one file, no script) and what_if.png. It is no medical advice.
 
-  checkpoint=FOLDER        with a head that answers plans (`hdt-fm finetune head=plan_response` makes one)
+  TWIN is a folder that `hdt-fm twin create` made with such a checkpoint: it keeps four weeks of what was read.
+
+  checkpoint=FOLDER        with a head that answers plans (`hdt-fm finetune head=plan_response` makes one); of a twin,
+                           where its own is now (where it was)
   plan="bolus 4 U"         KIND DOSE UNIT [in N min] [for N min], parted by `;`, in quotes; `nothing` is a plan too
   against="bolus 2 U"      what it is compared with (nothing)
   dates=false              times are told from the newest reading alone; no file holds a date or a time of day
@@ -37,6 +42,7 @@ usage: hdt-fm twin what-if PATH checkpoint=FOLDER plan="..." [against=nothing] [
 
 examples:
   hdt-fm twin what-if clarity.csv checkpoint=mine plan="bolus 4 U; carbs 45 g in 10 min"
+  hdt-fm twin what-if my_twin plan="bolus 4 U" against="bolus 2 U"
   hdt-fm twin what-if clarity.csv checkpoint=mine plan="bolus 4 U" against="bolus 2 U" at=2026-03-05T14:30 --to asked
   hdt-fm twin what-if data/azt1d cohort=azt1d person=3 checkpoint=mine plan="carbs 30 g" --json
   hdt-fm twin what-if virtual_diabetes cohort=virtual_diabetes person=15 checkpoint=mine plan="bolus 2 U; carbs 30 g"
@@ -75,21 +81,10 @@ def _compared(path: Path, settings: dict[str, str]) -> tuple[dict[str, Any], Pat
 
 
 def _told(path: Path, settings: dict[str, str], plans: tuple[Plan, Plan], *, dates: bool) -> dict[str, Any]:
-    from hdt_fm.checkpoint import load_preprocess
-    from hdt_fm.cli.plans import MAKE_ONE, compare, head_of
-    from hdt_fm.cli.twin.readings import read
+    from hdt_fm.cli.plans import compare
     from hdt_fm.twin.what_if.told import record
 
-    if not settings.get("checkpoint"):
-        raise ConfigError(
-            "A what-if needs a checkpoint",
-            where="checkpoint",
-            expected="a folder with a head that answers plans",
-            fix=MAKE_ONE,
-        )
-    found = head_of(settings["checkpoint"])
-    check_plans(plans, found.task)
-    given = read(path, settings, found.task, load_preprocess(settings["checkpoint"]).prepared(found.task.modality))
+    found, given = (_of_twin if is_twin(path) else _of_export)(path, settings, plans)
     check_written(given)
     return record(
         compare(found, given, *plans),
@@ -101,6 +96,41 @@ def _told(path: Path, settings: dict[str, str], plans: tuple[Plan, Plan], *, dat
         source=given.source,
         notes=given.notes,
     )
+
+
+def _of_export(path: Path, settings: dict[str, str], plans: tuple[Plan, Plan]) -> "tuple[PlanModel, Readings]":
+    from hdt_fm.checkpoint import load_preprocess
+    from hdt_fm.cli.plans import MAKE_ONE, head_of
+    from hdt_fm.cli.twin.readings import read
+
+    if not settings.get("checkpoint"):
+        raise ConfigError(
+            "A what-if needs a checkpoint",
+            where="checkpoint",
+            expected="a folder with a head that answers plans",
+            fix=MAKE_ONE,
+        )
+    found = head_of(settings["checkpoint"])
+    check_plans(plans, found.task)
+    preparation = load_preprocess(settings["checkpoint"]).prepared(found.task.modality)
+    return found, read(path, settings, found.task, preparation)
+
+
+def _of_twin(folder: Path, settings: dict[str, str], plans: tuple[Plan, Plan]) -> "tuple[PlanModel, Readings]":
+    from hdt_fm.cli.plans import head_of
+    from hdt_fm.cli.twin import readings
+    from hdt_fm.cli.twin.kept import brain_for, open_twin, readings_of
+    from hdt_fm.cli.twin.refusals import check_known
+
+    refuse(settings, readings.SETTINGS, "a twin, which answers from its newest reading")
+    kept = open_twin(folder)
+    # It refuses another checkpoint than the twin's.
+    brain = brain_for(kept.state, settings)
+    found = head_of(brain.reference.place)
+    check_plans(plans, found.task)
+    given = readings_of(kept.state, found.task)
+    check_known(given.series[-1], found.task)
+    return found, given
 
 
 def check_plans(plans: tuple[Plan, Plan], task: ForecastTask) -> None:

@@ -1,0 +1,188 @@
+"""`hdt-fm twin export FOLDER --to FILE`: all that is kept of the person, in one file of plain tables and words."""
+
+import csv
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hdt_fm.cli.main import EXIT_OK, Options
+from hdt_fm.cli.twin.arguments import path_and_settings
+from hdt_fm.schema.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hdt_fm.twin.state.state import TwinState
+
+USAGE = """\
+usage: hdt-fm twin export FOLDER --to FILE.zip [--json]
+
+  Writes all that the version in use keeps of the person, for them to take away: README.txt says in words what each file
+  is, the rest are tables (CSV) and plain JSON. It holds readings and times: it is the person's own.
+
+  --to FILE.zip    a new file
+  --json           one JSON object, and nothing else
+
+example:
+  hdt-fm twin export my_twin --to mine.zip
+"""
+# Every export of one state is the same to the byte.
+_WHEN = (1980, 1, 1, 0, 0, 0)
+_FILES = {
+    "summary.json": "what is kept, as counts",
+    "readings.csv": "readings: local time, value in {unit}",
+    "treatments.csv": "what was injected or eaten, as it was written down or recorded: local time, what, amount",
+    "forecasts.csv": "forecasts of the last week: local time, minutes ahead, what was told, what came",
+    "intervals.json": "how far the interval was moved by what came, for each time ahead",
+    "own_layer.csv": "what the truths taught, as sums: for each time ahead, products and weights of each feature",
+    "own_layer_squares.csv": "the same: sums of products of two features",
+    "nights.csv": "nights: date, device, indicators",
+    "exposures.csv": "state of the exposures' accumulators: which one, which array, place in it, value",
+    "ledger.jsonl": "what changed the twin, and when: digests, scores and counts",
+}
+
+
+def run(options: Options, arguments: list[str]) -> int:
+    """Open, write, say."""
+    if options.help or not arguments:
+        print(USAGE, end="")
+        return EXIT_OK
+    folder, settings = path_and_settings("export", arguments, ("to",))
+    target = _target(settings)
+    files = _files(folder)
+    _write(target, files)
+    told = {"file": str(target), "files": {name: len(content) for name, content in files.items()}}
+    if options.json:
+        print(json.dumps(told))
+    else:
+        lines = [f"{name:<22} {len(content):>9} bytes" for name, content in files.items()]
+        print("\n".join([*lines, f"export -> {target}", "it holds this person's readings and times: keep it as such"]))
+    return EXIT_OK
+
+
+def _target(settings: Mapping[str, str]) -> Path:
+    target = Path(settings.get("to") or "")
+    if not settings.get("to") or target.exists():
+        raise ConfigError(
+            "The export cannot go there",
+            where="to",
+            expected="a new file, such as mine.zip",
+            got="something that is there" if settings.get("to") else "nothing",
+            fix="say --to FILE.zip",
+        )
+    return target
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    from hdt_fm.cli.twin.kept import open_twin
+    from hdt_fm.cli.twin.show import holds, words
+    from hdt_fm.schema.ledger import LEDGER_NAME
+
+    kept = open_twin(folder)
+    state, told = kept.state, holds(kept.state, dates=True)
+    files = {
+        "summary.json": json.dumps({"version": kept.versions.number, **told}, indent=1).encode(),
+        "readings.csv": _csv(("time", "value"), _values(state)),
+        "treatments.csv": _csv(("time", "what", "amount"), _treatments(state)),
+        "forecasts.csv": _csv(("time", "minutes_ahead", "point", "low", "high", "came"), _forecasts(state)),
+        "intervals.json": json.dumps([one.state() for one in state.learned.shifts], indent=1).encode(),
+        "own_layer.csv": _csv(("minutes_ahead", "feature", "products", "weights"), _own_layer(state)),
+        "own_layer_squares.csv": _csv(("minutes_ahead", "feature", "sums"), _squares(state)),
+        "ledger.jsonl": (folder / LEDGER_NAME).read_bytes(),
+    }
+    if state.nights is not None:
+        files["nights.csv"] = _csv(("date", "device", *state.nights.names), _nights(state))
+    if state.exposures:
+        files["exposures.csv"] = _csv(("exposure", "array", "place", "value"), _exposures(state))
+    meant = [f"{name}: {_FILES[name].format(unit=told['unit'])}" for name in files]
+    about = ["What a twin keeps of you, and nothing else is kept.", "", *words(told), "", *meant]
+    return {"README.txt": ("\n".join(about) + "\n").encode(), **files}
+
+
+def _values(state: "TwinState") -> Iterable[Sequence[Any]]:
+    return zip(_local(state, state.readings.times_s), state.readings.values.tolist(), strict=True)
+
+
+def _treatments(state: "TwinState") -> Iterable[Sequence[Any]]:
+    for name, events in state.events.items():
+        for at, amount in zip(_local(state, events.times_s), events.amounts.tolist(), strict=True):
+            yield at, name, amount
+    for name, track in state.recorded.items():
+        for at, amount in zip(_local(state, track.times_s), track.values.tolist(), strict=True):
+            yield at, name, amount
+
+
+def _forecasts(state: "TwinState") -> Iterable[Sequence[Any]]:
+    learned = state.learned
+    for row, at in enumerate(_local(state, learned.time_s)):
+        for column, horizon in enumerate(learned.horizons_s):
+            told = [float(learned.told[name][row, column]) for name in ("point", "low", "high", "truth")]
+            yield at, horizon / 60, *("" if np.isnan(one) else one for one in told)
+
+
+def _own_layer(state: "TwinState") -> Iterable[Sequence[Any]]:
+    learned = state.learned
+    for column, horizon in enumerate(learned.horizons_s):
+        both = zip(learned.layer.products[column].tolist(), learned.weights[column].tolist(), strict=True)
+        for feature, (product, weight) in enumerate(both):
+            yield horizon / 60, feature, product, weight
+
+
+def _squares(state: "TwinState") -> Iterable[Sequence[Any]]:
+    """Each row up to the diagonal: the rest is the same again."""
+    for horizon, table in zip(state.learned.horizons_s, state.learned.layer.squares, strict=True):
+        for feature, row in enumerate(table.tolist()):
+            yield horizon / 60, feature, " ".join(f"{one:.12g}" for one in row[: feature + 1])
+
+
+def _nights(state: "TwinState") -> Iterable[Sequence[Any]]:
+    nights = state.nights
+    assert nights is not None
+    devices = nights.devices or ("",) * len(nights.dates)
+    for date, device, row in zip(nights.dates, devices, nights.values.tolist(), strict=True):
+        yield str(date), device, *("" if np.isnan(one) else one for one in row)
+
+
+def _exposures(state: "TwinState") -> Iterable[Sequence[Any]]:
+    for kind, arrays in state.exposures.items():
+        for name, array in arrays.items():
+            for place, value in enumerate(array.ravel().tolist()):
+                yield kind, name, place, value
+
+
+def _local(state: "TwinState", times_s: np.ndarray) -> list[str]:
+    return [str(one) for one in np.round(times_s + state.offset_s).astype("datetime64[s]")]
+
+
+def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    text = io.StringIO()
+    out = csv.writer(text, lineterminator="\n")
+    out.writerow(head)
+    out.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _write(target: Path, files: Mapping[str, bytes]) -> None:
+    """All of it or nothing, for its owner's eyes alone."""
+    fresh = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as packed:
+            for name, content in files.items():
+                packed.writestr(zipfile.ZipInfo(name, _WHEN), content, zipfile.ZIP_DEFLATED)
+        os.replace(fresh, target)
+    except OSError as error:
+        raise ConfigError(
+            "The export cannot be written",
+            where="to",
+            expected="a place that can be written to, with room on its disk",
+            got=type(error).__name__,
+            fix="say --to another FILE.zip",
+        ) from error
+    finally:
+        fresh.unlink(missing_ok=True)
