@@ -36,13 +36,14 @@ ANSWERS = {
 CASES = [(name, args) for name, variants in ANSWERS.items() for args in variants]
 
 
-# Given a past and a plan, not a `HeadInput`: their own files in tests/heads hold what they promise.
-OF_PLANS = ("meal_response", "outcome", "plan_response")
+# Given a past and a plan, or exposures, not a `HeadInput`: their own files in tests/heads hold what they promise.
+OF_PLANS, OF_EXPOSURES = ("meal_response", "outcome", "plan_response"), ("exposure_dose",)
 
 
-def test_the_table_has_nine_of_which_one_only_serves_training_and_three_answer_plans():
+def test_the_table_has_ten_of_which_one_only_serves_training_and_four_answer_of_plans_and_exposures():
     assert HEADS == (
         "event_risk",
+        "exposure_dose",
         "forecast",
         "meal_response",
         "outcome",
@@ -52,7 +53,7 @@ def test_the_table_has_nine_of_which_one_only_serves_training_and_three_answer_p
         "series_forecast",
         "severity",
     )
-    assert sorted({*ANSWERS, *OF_PLANS, "projection"}) == list(HEADS)
+    assert sorted({*ANSWERS, *OF_PLANS, *OF_EXPOSURES, "projection"}) == list(HEADS)
 
 
 def inputs_of(batch=4):

@@ -16,9 +16,9 @@ WORDS = {
     "create": "a folder that is one person's twin, from a first export or empty",
     "update": "what is new in an export, absorbed into a twin: one version, one line of its ledger",
     "show": "what a twin holds, in words",
-    "log": "what made each version of a twin, and how it scored",
-    "rollback": "an earlier version of a twin in use again, bit for bit",
-    "diff": "what differs between two versions of a twin",
+    "log": "what made each version of a twin or a model, and how it scored",
+    "rollback": "an earlier version of a twin or a model in use again, bit for bit",
+    "diff": "two versions side by side: scores, files, how far tensors moved",
     "export": "all that is kept of the person in one file to take away, as plain tables and words",
     "delete": "a twin removed, with every version of it",
 }

@@ -35,7 +35,9 @@ def run(options: Options, arguments: list[str]) -> int:
     folder, settings = path_and_settings("log", arguments, ("last",))
     last = whole_number(settings, "last") if "last" in settings else None
     if last is not None and last < 1:
-        raise ConfigError("last is no count", where="last", expected="1 or more", got=str(last))
+        raise ConfigError(
+            "last is no count", where="last", expected="1 or more", got=str(last), fix="leave it out for all entries"
+        )
     say(_told(folder, last), folder, _lines, {}, as_json=options.json)
     return EXIT_OK
 
