@@ -59,10 +59,10 @@ VERBS = {
         Verb("finetune", "train a head on cached embeddings", True, "hdt-fm finetune experiment=demo head=forecast"),
         Verb(
             "update",
-            "a head learns one more cohort, and shows what it forgot; withdraw FOLDER",
+            "a head learns one more cohort, and shows what it forgot; take, withdraw FOLDER",
             True,
             "hdt-fm update experiment=t1d_uom update.line=runs/glucose_line",
-            ("withdraw",),
+            ("take", "withdraw"),
         ),
         Verb("explain", "attribution report that leads with its reliability", True, "hdt-fm explain experiment=demo"),
         Verb(

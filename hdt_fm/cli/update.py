@@ -2,6 +2,7 @@
 
 import copy
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hdt_fm.cli.settings import SeriesSettings, UpdateVerbSettings
 from hdt_fm.cli.update_judged import (
     DRAWN,
     Forgetting,
+    Found,
     earlier_shards,
     refuse,
     said_of_rows,
@@ -32,6 +34,7 @@ from hdt_fm.schema.ledger import Told
 from hdt_fm.schema.result import RunRecord
 from hdt_fm.training.forecasts import ask
 from hdt_fm.training.heads import take
+from hdt_fm.training.updating.adapters import change_of
 from hdt_fm.training.updating.anchors import anchors_of
 from hdt_fm.training.updating.rows import Taught, read
 from hdt_fm.training.updating.strategies import STRATEGIES, Strategy
@@ -127,7 +130,7 @@ def _go_on(run: Run, settings: UpdateVerbSettings, versions: Versions) -> RunRec
     _check_new(before, settings)
     began, strategy = time.monotonic(), STRATEGIES[before.domains.strategy]
     model = copy.deepcopy(before.model)
-    after = State(model, before.preprocess, before.domains, before.memory, before.anchors)
+    after = replace(before, model=model)
     here = People.of(model, after.head, open_shards(run.config), _treatments(run.config))
     teach, asked = sides(run.config, here)
     apart = _apart(teach, _seed(run))
@@ -141,16 +144,16 @@ def _go_on(run: Run, settings: UpdateVerbSettings, versions: Versions) -> RunRec
     )
     _calibrate(after, here, apart, rows, _seed(run))
     new_after = here.errors(after.head, asked)
-    found = worse.after()
+    apart_from_it = strategy.trains == "adapter"
+    found = Found({}, {}, ()) if apart_from_it else worse.after()
     scores = {
         score_name(after.head, settings.domain): float(new_after.mean()),
         score_name(after.head, f"{settings.domain} before it was learned"): float(new_before.mean()),
         **found.scores,
     }
     accepted = refuse(found, settings, unit_of(after.head))
-    memory = after.memory
-    if memory is not None:
-        memory.add(settings.domain, rows)
+    if after.memory is not None:
+        after.memory.add(settings.domain, rows)
     learned = Domain(
         name=settings.domain,
         shards=here.folder.digest,
@@ -158,13 +161,12 @@ def _go_on(run: Run, settings: UpdateVerbSettings, versions: Versions) -> RunRec
         taught=len(teach),
         score=float(new_after.mean()),
     )
-    state = State(
-        model,
-        before.preprocess,
-        before.domains.model_copy(update={"domains": (*before.domains.domains, learned)}),
-        memory,
-        anchors_of(after.head, rows, after.anchors) if strategy.anchor else (),
-    )
+    state = after.with_domains((*before.domains.domains, learned))
+    if apart_from_it:
+        own = change_of(before.head, after.head, UpdateSettings().rank)
+        state = replace(state, model=before.model, adapters={**before.adapters, settings.domain: own})
+    if strategy.anchor:
+        state = replace(state, anchors=anchors_of(after.head, rows, after.anchors))
     facts = {"strategy": before.domains.strategy, "accepted": accepted, **_cost(state, began)}
     told = Told(data=(here.folder.digest,), scores=scores, facts=facts, note=f"learns {settings.domain}")
     entry = versions.append(state.write, told)
@@ -242,6 +244,10 @@ def _cost(state: State, began: float) -> dict[str, Any]:
 def _finish(run: Run, settings: UpdateVerbSettings, scores: dict[str, float], shown: dict[str, Any]) -> RunRecord:
     return run.finish(
         outputs={"line": Path(settings.line)},
-        following=(f"hdt-fm twin log {settings.line}", f"hdt-fm twin rollback {settings.line}"),
+        following=(
+            f"hdt-fm update take {settings.line} --to FOLDER",
+            f"hdt-fm twin log {settings.line}",
+            f"hdt-fm twin rollback {settings.line}",
+        ),
         summary={**{name: round(value, 2) for name, value in scores.items()}, **shown},
     )

@@ -1,20 +1,30 @@
 """A line of versions of a model: its checkpoint, what it keeps of earlier domains, and who was never taught."""
 
+import copy
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
+from torch import Tensor
 
 from hdt_fm.checkpoint import Model, load, load_preprocess, save_model
 from hdt_fm.checkpoint.folder import read_record
-from hdt_fm.schema.errors import CheckpointError
+from hdt_fm.schema.errors import CheckpointError, unknown_name
 from hdt_fm.schema.manifest import Preprocess
 from hdt_fm.schema.preparation import Plain
+from hdt_fm.training.updating.adapters import onto
 from hdt_fm.training.updating.anchors import Anchor
-from hdt_fm.training.updating.kept import load_anchors, load_memory, save_anchors, save_memory
+from hdt_fm.training.updating.kept import (
+    load_adapters,
+    load_anchors,
+    load_memory,
+    save_adapters,
+    save_anchors,
+    save_memory,
+)
 from hdt_fm.training.updating.memory import Memory
 
 CHECKPOINT, DOMAINS = "checkpoint", "domains.json"
@@ -49,17 +59,38 @@ class Domains(Plain):
 
 @dataclass(frozen=True)
 class State:
-    """All of a version."""
+    """All of a version.
+
+    Attributes:
+        memory, anchors: What the strategy keeps of the domains.
+        adapters: Domain -> changes of its own beside the shared head.
+    """
 
     model: Model
     preprocess: Preprocess
     domains: Domains
     memory: Memory | None = None
     anchors: tuple[Anchor, ...] = ()
+    adapters: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
 
     @property
     def head(self) -> Any:
         return self.model.heads[self.domains.head]
+
+    def model_of(self, domain: str | None) -> Model:
+        """The model as a domain has it; the shared one where it has nothing of its own, or none is named.
+
+        Raises:
+            UnknownNameError: If the line has not learned the domain.
+        """
+        names = [one.name for one in self.domains.domains]
+        if domain is not None and domain not in names:
+            raise unknown_name("domain", domain, names, where="domain")
+        if domain is None or domain not in self.adapters:
+            return self.model
+        model = copy.deepcopy(self.model)
+        model.heads[self.domains.head] = onto(self.head, self.adapters[domain])
+        return model
 
     def with_domains(self, domains: Sequence[Domain]) -> "State":
         """The same with other domains."""
@@ -72,6 +103,7 @@ class State:
         if self.memory is not None:
             save_memory(folder, self.memory)
         save_anchors(folder, self.anchors)
+        save_adapters(folder, self.adapters)
 
     @classmethod
     def read(cls, folder: Path) -> "State":
@@ -93,4 +125,5 @@ class State:
             domains=read_record(folder / DOMAINS, Domains),
             memory=load_memory(folder),
             anchors=load_anchors(folder),
+            adapters=load_adapters(folder),
         )

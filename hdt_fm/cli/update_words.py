@@ -1,10 +1,11 @@
-"""`hdt-fm update withdraw LINE --subjects FILE`: people leave what a model keeps of earlier cohorts."""
+"""`hdt-fm update take | withdraw LINE`: the checkpoint in use; people who leave what is kept of earlier cohorts."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from data_pipelines.revoke import read_subjects
+from hdt_fm.checkpoint import save_model
 from hdt_fm.checkpoint.versions import Versions
 from hdt_fm.cli.main import EXIT_OK, Options
 from hdt_fm.cli.update_line import State
@@ -12,31 +13,63 @@ from hdt_fm.schema.errors import ConfigError, unknown_name
 from hdt_fm.schema.ledger import Told
 from hdt_fm.schema.result import Scalar
 
-USAGE = """usage: hdt-fm update withdraw LINE --subjects FILE [--json]
+USAGE = {
+    "take": """usage: hdt-fm update take LINE --to FOLDER [domain=NAME] [--json]
+
+  Writes the checkpoint in use, with its head as it is now: for twin, evaluate and publish.
+
+  domain=NAME      as this domain has it, where the line's strategy is adapter; else the head that all share""",
+    "withdraw": """usage: hdt-fm update withdraw LINE --subjects FILE [--json]
 
   --subjects FILE  one pseudonym a line, or a CSV with the column `subject`
 
   Takes out of the memory all that these people gave: their rows, or the prototypes of every group that they were in.
   A new version is written, and the files of all earlier ones go, since they still held it: there is no way back.
-  The head itself was taught with them; where that must go too, begin the line anew without them."""
+  The head itself was taught with them; where that must go too, begin the line anew without them.""",
+}
+KNOWN = {"take": ("to", "domain"), "withdraw": ("subjects",)}
+NEEDED = {"take": "to", "withdraw": "subjects"}
 
 
 def run(options: Options, arguments: list[str]) -> int:
-    """Let them leave; `--json` prints what went as one object."""
-    rest = arguments[1:]
+    """Do one of them; `--json` prints what was done as one object."""
+    word, rest = arguments[0], arguments[1:]
     if options.help or not rest:
-        print(USAGE)
+        print(USAGE[word])
         return EXIT_OK
     paths = [one for one in rest if "=" not in one]
     settings = dict(one.split("=", 1) for one in rest if "=" in one)
     for key in settings:
-        if key != "subjects":
-            raise unknown_name("option", f"--{key}", ["--subjects", "--json"])
-    if len(paths) != 1 or not settings.get("subjects"):
-        raise ConfigError("`update withdraw` is not called like this", expected=USAGE.splitlines()[0])
-    told = withdraw(Path(paths[0]), read_subjects(Path(settings["subjects"])))
+        if key not in KNOWN[word]:
+            raise unknown_name("setting", key, KNOWN[word], where=f"update {word}")
+    if len(paths) != 1 or not settings.get(NEEDED[word]):
+        raise ConfigError(f"`update {word}` is not called like this", expected=USAGE[word].splitlines()[0])
+    line = Path(paths[0])
+    if word == "take":
+        told = take(line, Path(settings["to"]), settings.get("domain"))
+    else:
+        told = withdraw(line, read_subjects(Path(settings["subjects"])))
     print(json.dumps(told) if options.json else "\n".join(f"{key}: {value}" for key, value in told.items()))
     return EXIT_OK
+
+
+def take(line: Path, target: Path, domain: str | None) -> dict[str, Any]:
+    """Write the checkpoint in use.
+
+    Raises:
+        UnknownNameError: If the line has not learned the domain.
+        CheckpointError: If the target holds something else than a checkpoint.
+    """
+    versions = Versions(line)
+    with versions.opened() as files:
+        state = State.read(files)
+    save_model(state.model_of(domain), target, preprocess=state.preprocess)
+    return {
+        "version": versions.number,
+        "head": state.domains.head,
+        "domain": domain or "all",
+        "checkpoint": str(target),
+    }
 
 
 def withdraw(line: Path, people: set[str]) -> dict[str, Any]:

@@ -156,6 +156,27 @@ def test_each_strategy_goes_on_from_what_it_kept(ground: Path, tmp_path: Path, s
     assert [one.name for one in found.domains.domains] == ["first", "second"]
 
 
+def test_an_adapter_leaves_the_shared_head_and_is_taken_with_its_domain(ground: Path, tmp_path: Path, capsys) -> None:
+    line = tmp_path / "line"
+    assert begun(ground, line, "update.strategy=adapter") == EXIT_OK
+    assert went_on(ground, line) == EXIT_OK
+    base = load(ground / "first" / "finetune" / "checkpoint").state_dict()
+    assert main(["update", "take", str(line), "--to", str(tmp_path / "all")]) == EXIT_OK
+    for name, one in load(tmp_path / "all").state_dict().items():
+        assert torch.equal(one, base[name]), name
+    assert main(["update", "take", str(line), "--to", str(tmp_path / "own"), "domain=second"]) == EXIT_OK
+    own = load(tmp_path / "own").state_dict()
+    moved = {name for name, one in own.items() if not torch.equal(one, base[name])}
+    assert any(name.endswith("leave.weight") for name in moved)
+    assert all(name.startswith("heads.forecast_glucose.") for name in moved)
+    assert (Versions(line).current / "adapters.safetensors").stat().st_size < 200_000
+    capsys.readouterr()
+    assert main(["update", "take", str(line), "--to", str(tmp_path / "no"), "domain=third"]) == EXIT_USER_ERROR
+    assert "second" in capsys.readouterr().err
+    assert main(["update", "take", str(line), "too=here"]) == EXIT_USER_ERROR
+    assert "did you mean" in capsys.readouterr().err
+
+
 def test_who_withdraws_is_in_no_file_of_the_line(ground: Path, tmp_path: Path, capsys) -> None:
     line, who = tmp_path / "line", tmp_path / "who.txt"
     assert begun(ground, line, "update.strategy=rows") == EXIT_OK

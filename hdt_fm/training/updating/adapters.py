@@ -55,14 +55,20 @@ def adapted(member: nn.Module, rank: int) -> Iterator[None]:
             one.requires_grad_(was)
 
 
-def difference(base: nn.Module, moved: nn.Module, rank: int) -> dict[str, Tensor]:
-    """What `moved` adds to `base`, as the two factors of each weight: all that has to be kept of a domain."""
-    found = {}
+def change_of(base: nn.Module, moved: nn.Module, rank: int) -> dict[str, Tensor]:
+    """What `moved` is beside `base`: the two factors of each changed weight, and buffers that differ. All that has to
+    be kept of a domain."""
+    found, weights = {}, dict(moved.named_parameters())
     for name, one in base.named_parameters():
-        change = dict(moved.named_parameters())[name].detach() - one.detach()
+        change = weights[name].detach() - one.detach()
         if change.ndim == 2 and change.abs().max() > 0:
             left, size, right = torch.linalg.svd(change, full_matrices=False)
-            found[f"{name}.up"], found[f"{name}.down"] = left[:, :rank] * size[:rank], right[:rank].clone()
+            found[f"{name}.up"] = (left[:, :rank] * size[:rank]).contiguous()
+            found[f"{name}.down"] = right[:rank].contiguous()
+    held = dict(base.named_buffers())
+    for name, buffer in moved.named_buffers():
+        if not torch.equal(buffer, held[name]):
+            found[f"{name}.held"] = buffer.clone()
     return found
 
 
@@ -73,13 +79,12 @@ def onto(base: AnyHead, change: Mapping[str, Tensor]) -> AnyHead:
         ShapeError: If the adapter is of another head.
     """
     head = copy.deepcopy(base)
-    weights = dict(head.named_parameters())
-    names = {name.removesuffix(".up").removesuffix(".down") for name in change}
-    strange = [
-        name
-        for name in sorted(names)
-        if name not in weights or (change[f"{name}.up"] @ change[f"{name}.down"]).shape != weights[name].shape
-    ]
+    weights, held = dict(head.named_parameters()), dict(head.named_buffers())
+    wanted = {name.removesuffix(".up"): None for name in change if name.endswith(".up")}
+    made = {name: change[f"{name}.up"] @ change[f"{name}.down"] for name in wanted}
+    buffers = {name.removesuffix(".held"): one for name, one in change.items() if name.endswith(".held")}
+    strange = [name for name, one in made.items() if name not in weights or weights[name].shape != one.shape]
+    strange += [name for name, one in buffers.items() if name not in held or held[name].shape != one.shape]
     if strange:
         raise ShapeError(
             "An adapter does not fit the head",
@@ -88,6 +93,8 @@ def onto(base: AnyHead, change: Mapping[str, Tensor]) -> AnyHead:
             fix="use the head that it was learned for",
         )
     with torch.no_grad():
-        for name in names:
-            weights[name].add_(change[f"{name}.up"] @ change[f"{name}.down"])
+        for name, one in made.items():
+            weights[name].add_(one)
+        for name, buffer in buffers.items():
+            held[name].copy_(buffer)
     return head

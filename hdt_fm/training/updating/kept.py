@@ -1,7 +1,7 @@
 """What a strategy keeps between updates, on disk: plain arrays and plain values."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from hdt_fm.training.updating.prototypes import PrototypeMemory
 from hdt_fm.training.updating.rows import Layout
 
 FORMAT = 1
-WORDS, ARRAYS, ANCHORS = "memory.json", "memory.safetensors", "anchors.safetensors"
+WORDS, ARRAYS = "memory.json", "memory.safetensors"
+ANCHORS, ADAPTERS = "anchors.safetensors", "adapters.safetensors"
 _KINDS: dict[str, Any] = {"rows": RowMemory, "prototypes": PrototypeMemory}
 
 
@@ -81,6 +82,23 @@ def load_anchors(folder: Path) -> tuple[Anchor, ...]:
         number, part, name = key.split(".", 2)
         found.setdefault(int(number), {"at": {}, "mattered": {}})[part][name] = torch.from_numpy(values)
     return tuple(Anchor(**found[number]) for number in sorted(found))
+
+
+def save_adapters(folder: Path, adapters: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+    """Of each domain, into a folder that is being filled; no file where there are none."""
+    parts = {f"{domain}/{name}": one.numpy() for domain, own in adapters.items() for name, one in own.items()}
+    if parts:
+        save_file(parts, folder / ADAPTERS)
+
+
+def load_adapters(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """What `save_adapters` wrote."""
+    found: dict[str, dict[str, torch.Tensor]] = {}
+    if (folder / ADAPTERS).is_file():
+        for key, values in _read(folder / ADAPTERS).items():
+            domain, name = key.split("/", 1)
+            found.setdefault(domain, {})[name] = torch.from_numpy(values)
+    return found
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

@@ -37,6 +37,9 @@ STRATEGIES = {
     "rows": Strategy(keeps="rows", summary="rehearses rows of people as they were"),
     "ewc": Strategy(anchor=100.0, summary="keeps no data; holds the weights that mattered"),
     "lwf": Strategy(distil=5.0, summary="keeps no data; holds what the head says on the new rows"),
+    "adapter": Strategy(
+        trains="adapter", summary="keeps no data; a domain has changes of its own beside a shared head"
+    ),
     "last_layer": Strategy(trains="last", summary="keeps no data; moves the last layer alone"),
     "going_on": Strategy(summary="keeps and holds nothing: the floor"),
 }

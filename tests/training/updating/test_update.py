@@ -9,7 +9,7 @@ from hdt_fm.heads.series_forecast import SeriesForecast
 from hdt_fm.schema.errors import ConfigError, ShapeError
 from hdt_fm.schema.protocols import Ensemble
 from hdt_fm.training.forecasts import ask, inputs_of
-from hdt_fm.training.updating.adapters import adapted, difference, onto
+from hdt_fm.training.updating.adapters import adapted, change_of, onto
 from hdt_fm.training.updating.anchors import anchors_of
 from hdt_fm.training.updating.kept import load_anchors, save_anchors
 from hdt_fm.training.updating.memory import RowMemory
@@ -118,7 +118,7 @@ def test_an_adapter_is_all_that_changed_and_goes_onto_the_base_again(head, first
     assert {name for name, _ in moved.named_parameters()} == {name for name, _ in head.named_parameters()}
     assert all(one.requires_grad for one in moved.parameters())
     assert error(moved, second) < 0.7 * error(head, second)
-    change = difference(head, moved, 4)
+    change = change_of(head, moved, 4)
     assert {one.shape[1] for name, one in change.items() if name.endswith(".up")} == {4}
     again = onto(head, change)
     inputs = inputs_of(second[0], second[1])
