@@ -249,7 +249,7 @@ class AtOnce:
             head, memory, steps = self.split.untaught(name), None, self.split.steps
             first = self.split.rows(head, name)
             if not self.alone:
-                memory, steps = RowMemory(first.layout, most_bytes=10**10), 2 * steps
+                memory, steps = RowMemory(first.layout, most_bytes=10**10), len(names) * steps
                 for other in names[1:]:
                     memory.add(other, self.split.rows(head, other))
             learn_domain(head, first, UpdateSettings(steps=steps), memory=memory, seed=self.split.seed)
