@@ -49,7 +49,17 @@ def run(run: Run) -> RunRecord:
     prepare_machine(run.config)
     settings = _settings(run.config)
     line = Path(settings.line)
-    return _go_on(run, settings, Versions(line)) if line.exists() else _begin(run, settings, line)
+    if line.exists():
+        return _go_on(run, settings, Versions(line))
+    if not Path(settings.checkpoint).is_dir():
+        raise ConfigError(
+            "There is no line to go on with, and no checkpoint to begin one",
+            where="update.line, update.checkpoint",
+            expected="the folder of a line, or a finetuned checkpoint and the shards of those who taught it",
+            got=f"{settings.line} and {settings.checkpoint}",
+            fix="begin with the first cohort: hdt-fm update experiment=FIRST update.line=FOLDER, after its finetune",
+        )
+    return _begin(run, settings, line)
 
 
 def plan(config: Config) -> dict[str, Any]:

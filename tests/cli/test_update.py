@@ -227,6 +227,8 @@ def test_a_checkpoint_without_such_a_head_begins_nothing(ground: Path, tmp_path:
     bare = f"update.checkpoint={ground / 'first' / 'pretrain' / 'checkpoint'}"
     assert begun(ground, tmp_path / "line", bare) == EXIT_USER_ERROR
     assert "no head that could go on learning" in capsys.readouterr().err
+    assert begun(ground, tmp_path / "line", "update.checkpoint=nowhere") == EXIT_USER_ERROR
+    assert "no line to go on with, and no checkpoint to begin one" in capsys.readouterr().err
     assert not (tmp_path / "line").exists()
 
 
