@@ -41,10 +41,12 @@ from hdt_fm.twin.state.answer import forecast, local  # noqa: E402
 from hdt_fm.twin.state.state import Reference, TwinState, bytes_kept, needed_s, save_state  # noqa: E402
 from hdt_fm.twin.state.stream import Window, absorb  # noqa: E402
 from hdt_fm.twin.state.tracks import Events, Stretch  # noqa: E402
+from hdt_fm.twin.state.watched import watch_for  # noqa: E402
 
 TWIN, AGAIN = "twin", "the whole export again"
 WINDOWS_S = {"5 min": 300.0, "30 min": 1800.0, "2 h": 7200.0}
 MEASURED, QUICK_MEASURED, WHOLE_DAYS = 200, 12, 28.0
+MIDNIGHTS, QUICK_MIDNIGHTS = 20, 1
 WEEKS, QUICK_WEEKS = (1, 4, 12), (1, 2)
 STEP_S, WINDOW_S = 300.0, 93_600.0
 TASK = ForecastTask(
@@ -129,7 +131,7 @@ def new_state(asked: AskedHead, kept_s: float | None = None) -> TwinState:
     """Of somebody of whom nothing was read."""
     needed = needed_s(TASK, WINDOW_S)
     reference = Reference("fresh", "nowhere", TASK, "newest", needed, kept_s or needed)
-    return TwinState(reference=reference, learned=asked.new_person(), salt="")
+    return TwinState(reference=reference, learned=asked.new_person(), salt="", watch=watch_for(TASK))
 
 
 def of_the_whole(asked: AskedHead, state: TwinState) -> Outlook:
@@ -169,6 +171,17 @@ def one_by_one(
     return out
 
 
+def at_midnights(asked: AskedHead, state: TwinState, whole: Window, several: int) -> np.ndarray:
+    """Milliseconds of windows of 5 minutes that bring a midnight: a day for the watch, and a solve of the own layer."""
+    state, out = copy.deepcopy(state), np.zeros((several, 2))
+    for row in range(several):
+        midnight_s = float(np.floor(state.newest_s / DAY_S) + 1) * DAY_S
+        absorb(state, between(whole, state.newest_s, midnight_s - STEP_S), asked)
+        came = between(whole, state.newest_s, midnight_s)
+        out[row] = measured(lambda came=came: absorb(state, came, asked))
+    return out
+
+
 def times(asked: AskedHead, whole: Window, several: int, progress: Report) -> list[Row]:
     """Of each size of window; the floor is the same for all."""
     rows: list[Row] = []
@@ -187,6 +200,9 @@ def times(asked: AskedHead, whole: Window, several: int, progress: Report) -> li
                 found = one_by_one(asked, state, whole, window_s, several, folder)
                 for model, some, role in ((TWIN, found, "ours"), (AGAIN, again, "baseline")):
                     rows.append(_time(f"{what}, window of {name}", model, some, role))
+    nightly = at_midnights(asked, state, whole, QUICK_MIDNIGHTS if several == QUICK_MEASURED else MIDNIGHTS)
+    for model, some, role in ((TWIN, nightly, "ours"), (AGAIN, again, "baseline")):
+        rows.append(_time("absorbed, 5 min that bring a midnight", model, some, role))
     # A forecast itself, once a window is absorbed.
     asks = np.array([measured(lambda: forecast(state, asked)) for _ in range(max(3, several // 10))])
     rows += [_time("asked", TWIN, asks, "ours"), _time("asked", AGAIN, again, "baseline")]

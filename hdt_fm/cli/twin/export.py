@@ -41,6 +41,7 @@ _FILES = {
     "own_layer.csv": "what the truths taught, as sums: for each time ahead, products and weights of each feature",
     "own_layer_squares.csv": "the same: sums of products of two features",
     "nights.csv": "nights: date, device, indicators",
+    "watch.json": "the drift watch: six numbers of each of the last days, as far as they are kept, and its proposal",
     "exposures.csv": "state of the exposures' accumulators: which one, which array, place in it, value",
     "ledger.jsonl": "what changed the twin, and when: digests, scores and counts",
 }
@@ -94,6 +95,8 @@ def _files(folder: Path) -> dict[str, bytes]:
         "own_layer_squares.csv": _csv(("minutes_ahead", "feature", "sums"), _squares(state)),
         "ledger.jsonl": (folder / LEDGER_NAME).read_bytes(),
     }
+    if state.watch is not None:
+        files["watch.json"] = json.dumps(state.watch.state(), indent=1).encode()
     if state.nights is not None:
         files["nights.csv"] = _csv(("date", "device", *state.nights.names), _nights(state))
     if state.exposures:

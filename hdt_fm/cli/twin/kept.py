@@ -29,6 +29,7 @@ from hdt_fm.twin.state.kept_nights import with_nights
 from hdt_fm.twin.state.state import Reference, TwinState, load_state, needed_s
 from hdt_fm.twin.state.stream import Absorbed, absorb
 from hdt_fm.twin.state.tracks import Counts
+from hdt_fm.twin.state.watched import watch_for
 
 PLANS = "plan_response"
 
@@ -128,7 +129,12 @@ def brain_for(state: TwinState, settings: Mapping[str, str]) -> Brain:
 
 def new_state(brain: Brain) -> TwinState:
     """Of somebody of whom nothing was read."""
-    return TwinState(reference=brain.reference, learned=brain.asked.new_person(), salt=secrets.token_hex(16))
+    return TwinState(
+        reference=brain.reference,
+        learned=brain.asked.new_person(),
+        salt=secrets.token_hex(16),
+        watch=watch_for(brain.asked.task),
+    )
 
 
 def take_in(state: TwinState, came: Came, brain: Brain) -> Absorbed:

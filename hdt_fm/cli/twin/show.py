@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 USAGE = """\
 usage: hdt-fm twin show FOLDER [dates=false] [--json]
 
-  What a twin holds: which version is in use, how far it has read, what it keeps of the person and what it has learned.
+  What a twin holds: which version is in use, how far it has read, what it keeps of the person and what it has learned;
+  and whether the sensor, the person or their records seem to have changed since, a proposal that waits for an answer.
 
   dates=false    no date or time of day
   --json         one JSON object, and nothing else
@@ -53,6 +54,8 @@ def _told(folder: Path, *, dates: bool) -> dict[str, Any]:
 
 def holds(state: "TwinState", *, dates: bool) -> dict[str, Any]:
     """What is kept of the person, as counts and times."""
+    from hdt_fm.twin.state import watch_told
+
     reference, learned, newest_s = state.reference, state.learned, state.newest_s
     read = len(state.readings) > 0
     days = (newest_s - float(state.readings.times_s[0])) / DAY_S if read else 0.0
@@ -78,6 +81,7 @@ def holds(state: "TwinState", *, dates: bool) -> dict[str, Any]:
         "exposures": sorted(state.exposures),
         "nights_kept": 0 if state.nights is None else len(state.nights.dates),
         "indicators": [] if state.nights is None else list(state.nights.names),
+        "watch": watch_told.record(state.watch, dates=dates),
     }
 
 
@@ -88,6 +92,8 @@ def minute(time_s: float) -> str:
 
 def words(told: Mapping[str, Any]) -> list[str]:
     """Of `holds`, for a person to read."""
+    from hdt_fm.twin.state import watch_told
+
     newest = f", the newest at {told['newest'].replace('T', ' ')}" if told["newest"] else ""
     lines = [
         f"{told['readings_kept']} readings of {told['modality']} over {told['days_kept']:g} days{newest} (at most "
@@ -108,7 +114,7 @@ def words(told: Mapping[str, Any]) -> list[str]:
         )
     lines.append(f"nights: {told['nights_kept']}" + (f" ({', '.join(told['indicators'])})" * bool(told["nights_kept"])))
     lines.append(f"exposures: {', '.join(told['exposures']) or 'none'}")
-    return lines
+    return [*lines, *watch_told.words(told["watch"])]
 
 
 def _lines(told: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`hdt-fm twin update FOLDER PATH`: what is new in an export, absorbed into a person's twin."""
+"""`hdt-fm twin update FOLDER PATH`: what is new in an export, absorbed into a person's twin; or an answer to it."""
 
 import time
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hdt_fm.cli.main import EXIT_OK, Options
 from hdt_fm.cli.twin.arguments import paths_and_settings, say, yes_or_no
-from hdt_fm.schema.errors import RecordingError
+from hdt_fm.schema.errors import RecordingError, unknown_name
 
 if TYPE_CHECKING:
     from hdt_fm.checkpoint.versions import Versions
@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 USAGE = """\
 usage: hdt-fm twin update FOLDER PATH [checkpoint=FOLDER] [at=TIME] [same_person=true] [--json] [SETTING=...]
        hdt-fm twin update FOLDER PATH nights=true [same_person=true] [--json] [SETTING=...]
+       hdt-fm twin update FOLDER answer=accepted|declined [--json]
 
   Absorbs what is new in an export: readings that are known are recognised, those that are older than the newest and
   were not known are counted and left. All of it makes one version and one line of the ledger, or nothing has changed.
+  Says too whether the person or the sensor seems to have changed; such a proposal is never acted on by itself.
 
   checkpoint=FOLDER        where the twin's checkpoint is now; the twin knows it by its digest (where it was)
   same_person=true         it is the same person's, though neither its name nor hours that both have can tell
   nights=true              a table of nights, or an export's nights, for `twin alert`; settings as of `twin alert`
+  answer=accepted          or declined: the open proposal (`twin show` tells it) is closed, and what is usual is learned
+                           anew; no reading is rescaled by either
   --json                   one JSON object, and nothing else
 
 {input}
@@ -34,9 +38,10 @@ examples:
   hdt-fm twin update my_twin clarity.csv
   hdt-fm twin update my_twin data/azt1d cohort=azt1d person=3 --json
   hdt-fm twin update my_twin nights.csv nights=true same_person=true
+  hdt-fm twin update my_twin answer=declined
 """
-CONFIRM, NIGHTS = "same_person", "nights"
-OWN = ("checkpoint", CONFIRM, NIGHTS)
+CONFIRM, NIGHTS, ANSWER = "same_person", "nights", "answer"
+OWN = ("checkpoint", CONFIRM, NIGHTS, ANSWER)
 
 
 def run(options: Options, arguments: list[str]) -> int:
@@ -47,8 +52,13 @@ def run(options: Options, arguments: list[str]) -> int:
         print(USAGE.format(input=readings.USAGE), end="")
         return EXIT_OK
     known = (*OWN, *dict.fromkeys((*readings.SETTINGS, *nights.SETTINGS)))
-    (folder, path), settings = paths_and_settings("update", arguments, known, expected=("a twin's folder", "a path"))
-    told = (_nights if yes_or_no(settings, NIGHTS) else _readings)(folder, path, settings)
+    answers = any(one.startswith(f"{ANSWER}=") for one in arguments)
+    expected = ("a twin's folder",) if answers else ("a twin's folder", "a path")
+    (folder, *paths), settings = paths_and_settings("update", arguments, known, expected=expected)
+    if answers:
+        told = _answered(folder, settings)
+    else:
+        told = (_nights if yes_or_no(settings, NIGHTS) else _readings)(folder, paths[0], settings)
     say(told, folder, lines, {}, as_json=options.json)
     return EXIT_OK
 
@@ -73,6 +83,24 @@ def _readings(folder: Path, path: Path, settings: dict[str, str]) -> dict[str, A
     scores = scores_of(found, lately, kept.state)
     facts = facts_of(found, kept.state, begun)
     return commit(kept.versions, kept.state, (came.digest,), scores, facts, came.notes)
+
+
+def _answered(folder: Path, settings: dict[str, str]) -> dict[str, Any]:
+    """Close the open proposal; a version and a line of the ledger, and nothing of the person is changed by it."""
+    from hdt_fm.cli.twin.arguments import refuse
+    from hdt_fm.cli.twin.kept import open_twin
+    from hdt_fm.twin.state.watch_told import ANSWERS, answer_words
+    from hdt_fm.twin.state.watched import Watched
+
+    refuse(settings, [one for one in settings if one != ANSWER], "an answer")
+    answer = settings[ANSWER]
+    if answer not in ANSWERS:
+        raise unknown_name("answer", answer, ANSWERS, where=ANSWER)
+    kept = open_twin(folder)
+    # Without a watch nothing can be open: said by the same words.
+    proposal = (kept.state.watch or Watched()).answered()
+    facts = {"kind": "answer", "proposal": proposal.cause, "answer": answer}
+    return commit(kept.versions, kept.state, (), {}, facts, tuple(answer_words(proposal, answer)))
 
 
 def _nights(folder: Path, path: Path, settings: dict[str, str]) -> dict[str, Any]:
@@ -101,11 +129,14 @@ def commit(
     facts: Mapping[str, Any],
     notes: tuple[str, ...],
 ) -> dict[str, Any]:
-    """One version and one line of the ledger; what is told of them."""
+    """One version and one line of the ledger; what is told of them, and what the drift watch says."""
+    from hdt_fm.twin.state import watch_told
     from hdt_fm.twin.state.state import save_state
 
     entry = versions.append(lambda place: save_state(state, place), told_of(data, scores, facts))
-    return {"version": entry.version, "scores": dict(scores), "facts": dict(facts), "notes": list(notes)}
+    watch = watch_told.record(state.watch, dates=False)
+    told = {"version": entry.version, "scores": dict(scores), "facts": dict(facts), "notes": list(notes)}
+    return {**told, "watch": watch}
 
 
 def told_of(data: tuple[str, ...], scores: Mapping[str, float], facts: Mapping[str, Any]) -> "Told":
@@ -116,9 +147,11 @@ def told_of(data: tuple[str, ...], scores: Mapping[str, float], facts: Mapping[s
 
 
 def facts_of(found: "Absorbed", state: "TwinState", begun: float) -> dict[str, Any]:
-    """How much came, what became of it, and how long it took."""
+    """How much came, what became of it, whether a proposal waits for an answer, and how long it took."""
     facts: dict[str, Any] = {"kind": "readings", **_counted("readings", found.readings)}
     facts |= _counted("treatments", found.treatments)
+    if state.watch is not None and state.watch.proposal is not None:
+        facts["open proposal"] = state.watch.proposal.cause
     return {**facts, "forecasts made": found.forecasts, **_spent(state, begun)}
 
 
@@ -160,9 +193,13 @@ def nothing_new(what: str, counts: "Counts") -> RecordingError:
 
 def lines(told: Mapping[str, Any]) -> list[str]:
     """What became of it, for a person to read."""
+    from hdt_fm.twin.state.watch_told import words
+
     return [
         f"version {told['version']} is in use",
         *(f"{name}: {value}" for name, value in told["facts"].items()),
         *(f"{name}: {value:g}" for name, value in told["scores"].items()),
         *(f"note: {one}" for one in told["notes"]),
+        # A new twin says nothing of it: `show` does.
+        *(words(told["watch"]) if "watch" in told else ()),
     ]

@@ -36,6 +36,11 @@ class Usual:
         """Whether days can be judged."""
         return len(self._days) >= LEARN_DAYS
 
+    @property
+    def kept(self) -> int:
+        """Days that are remembered, at most `KEPT`."""
+        return len(self._days)
+
     def add(self, values: Mapping[str, float]) -> dict[str, float]:
         """The day in the person's own SDs from their usual; NaN for what cannot be said. Then the day is remembered."""
         day = np.array([float(values.get(name, np.nan)) for name in self.names])

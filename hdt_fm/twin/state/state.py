@@ -3,6 +3,7 @@
 Contract, version 1. A folder holds `twin.json` and `twin.safetensors`. It MUST hold no id, no path of data and nothing
 that runs. Readings and treatments reach `kept_s` back from the newest reading, what was told a week and the longest
 horizon; all else is sums. Exposures are arrays by name, as their accumulators wrote them, and never looked into.
+Where there is no state of a drift watch, as in files that are older than it, the watch begins at the newest reading.
 """
 
 import json
@@ -15,11 +16,12 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from hdt_fm.schema.errors import CheckpointError
+from hdt_fm.schema.errors import CheckpointError, ConfigError
 from hdt_fm.schema.series import DAY_S, ForecastTask
 from hdt_fm.twin.nights.night import Nights
 from hdt_fm.twin.state.learned import Learned
 from hdt_fm.twin.state.tracks import Events, Track
+from hdt_fm.twin.state.watched import Watched, watch_for
 
 FORMAT = 1
 FACTS_NAME, ARRAYS_NAME = "twin.json", "twin.safetensors"
@@ -73,6 +75,7 @@ class TwinState:
         taken: How many entries came in so far, by what became of them.
         exposures: Arrays of each exposure's accumulator, by name.
         nights: For alerts; at most the last two years.
+        watch: For drift; None is no watch, as of anything but glucose.
     """
 
     reference: Reference
@@ -90,6 +93,7 @@ class TwinState:
     taken: dict[str, int] = field(default_factory=dict)
     exposures: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     nights: Nights | None = None
+    watch: Watched | None = None
 
     @property
     def newest_s(self) -> float:
@@ -115,6 +119,7 @@ def save_state(state: TwinState, folder: Path) -> None:
         "learned": state.learned.facts(),
         "learned_until_s": state.learned_until_s if np.isfinite(state.learned_until_s) else None,
         "nights": None if nights is None else {"names": list(nights.names), "devices": nights.devices},
+        "watch": None if state.watch is None else state.watch.state(),
         **{name: getattr(state, name) for name in _PLAIN},
         "source": list(state.source),
     }
@@ -133,7 +138,7 @@ def load_state(folder: Path) -> TwinState:
         with safe_open(folder / ARRAYS_NAME, framework="np") as held:
             arrays = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118
         return _state(facts, arrays)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, IndexError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, IndexError, ConfigError) as error:
         raise CheckpointError(
             "The twin's state cannot be read",
             where=f"{FACTS_NAME} and {ARRAYS_NAME}",
@@ -196,18 +201,29 @@ def _state(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TwinSt
             None if devices is None else tuple(devices),
         )
     recorded, events = (_pairs(arrays, room) for room in ("recorded", "events"))
+    task, readings = ForecastTask.of(reference["task"]), Track(arrays["readings/times_s"], arrays["readings/values"])
     return TwinState(
-        reference=Reference(**{**reference, "task": ForecastTask.of(reference["task"])}),
+        reference=Reference(**{**reference, "task": task}),
         learned=Learned.of(facts["learned"], _under(arrays, "learned/")),
-        readings=Track(arrays["readings/times_s"], arrays["readings/values"]),
+        readings=readings,
         recorded={name: Track(*pair) for name, pair in recorded.items()},
         events={name: Events(*pair) for name, pair in events.items()},
         source=tuple(facts["source"]),
         learned_until_s=-np.inf if until is None else float(until),
         exposures=_exposures(arrays),
         nights=nights,
+        watch=_watch(facts.get("watch"), task, readings),
         **{name: facts[name] for name in _PLAIN},
     )
+
+
+def _watch(told: Mapping[str, Any] | None, task: ForecastTask, readings: Track) -> Watched | None:
+    made = watch_for(task)
+    if made is not None and told is not None:
+        made.restore(told)
+    elif made is not None and len(readings):
+        made.begin(readings.newest_s)
+    return made
 
 
 def _under(arrays: Mapping[str, np.ndarray], room: str) -> dict[str, np.ndarray]:

@@ -16,6 +16,7 @@ from hdt_fm.twin.state.answer import Asked, moments_or_none
 from hdt_fm.twin.state.learned import Said, TruthAt
 from hdt_fm.twin.state.state import TwinState
 from hdt_fm.twin.state.tracks import Counts, Events, Grid, Stretch, Track
+from hdt_fm.twin.state.watched import day_of
 
 # A long export is taken in such parts, so that it needs no more memory than a short one.
 PART_S = 7.0 * DAY_S
@@ -76,6 +77,7 @@ def absorb(state: TwinState, came: Window, ask: Asked) -> Absorbed:
             state.readings, counts = state.readings.absorb(part)
             readings, state.step_s = readings + counts, part.step_s
             told += _learn(state, ask)
+            _watch(state)
             _forget(state)
     for name, count in vars(readings).items():
         state.taken[name] = state.taken.get(name, 0) + count
@@ -124,6 +126,17 @@ def _learn(state: TwinState, ask: Asked) -> int:
     learned.advance(newest_s, truth_at)
     state.learned_until_s = float(newest_s // task.every_s * task.every_s)
     return told
+
+
+def _watch(state: TwinState) -> None:
+    """Tell the drift watch of each day that is over; nothing else is changed by it."""
+    if (watched := state.watch) is None:
+        return
+    watched.begin(float(state.readings.times_s[0]))
+    grid = Grid(state.reference.task.step_s)
+    events = {name: state.events.get(name, Events.empty()) for name in watched.records}
+    while (first_s := watched.over(state.newest_s)) is not None:
+        watched.close(*day_of(first_s, state.readings, state.learned, events, grid, state.reference.how))
 
 
 def _given(state: TwinState, since_s: float) -> dict[str, tuple[Series, ...]]:

@@ -102,6 +102,11 @@ class Track:
         first = int(np.searchsorted(self.times_s, from_s))
         return Track(self.times_s[first:], self.values[first:])
 
+    def between(self, after_s: float, until_s: float) -> "Track":
+        """What is newer than a moment, up to another and with it."""
+        rows = slice(*np.searchsorted(self.times_s, [after_s, until_s], side="right"))
+        return Track(self.times_s[rows], self.values[rows])
+
     def _nearest(self, times_s: Float[np.ndarray, " told"]) -> Int[np.ndarray, " told"]:
         if not len(self):
             return np.zeros(len(times_s), dtype=np.int64)

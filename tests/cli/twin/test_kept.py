@@ -19,7 +19,7 @@ from hdt_fm.cli.main import EXIT_INTERRUPTED, EXIT_OK, EXIT_USER_ERROR, main
 from hdt_fm.cli.series import told as told_to_head
 from hdt_fm.cli.twin import readings, window
 from hdt_fm.cli.twin.asked import AskedHead
-from hdt_fm.cli.twin.kept import readings_of
+from hdt_fm.cli.twin.kept import open_twin, readings_of
 from hdt_fm.cli.twin.window import Whose, check_whose, read_window, whose_digest
 from hdt_fm.evaluation.backtest.floors import LEVELS
 from hdt_fm.schema.errors import RecordingError
@@ -32,6 +32,8 @@ from hdt_fm.schema.series import ForecastTask, Series
 from hdt_fm.schema.shard import ModalityColumn
 from hdt_fm.schema.subject import SubjectKey
 from hdt_fm.training.forecasts import ask, ask_hidden
+from hdt_fm.twin.drift.cause import Proposal
+from hdt_fm.twin.drift.watch import DriftWatch
 from hdt_fm.twin.forecast.outlook import OfPeople
 from hdt_fm.twin.state import state as state_files
 from hdt_fm.twin.state.answer import Answers
@@ -313,6 +315,9 @@ def test_a_twin_opens_in_another_place(run, made, tmp_path):
         (["forecast", "my", "at=2026-03-05T01:15"], "does not go with a twin"),
         (["what-if", "my", "plan=bolus 2 U"], "no head that answers plans"),
         (["alert", "my"], "The twin keeps no nights"),
+        (["update", "my", "answer=yes"], "Unknown answer 'yes'"),
+        (["update", "my", "answer=declined", "nights=true"], "does not go with an answer"),
+        (["update", "my", "in/glucose.csv", "answer=declined"], "takes a twin's folder"),
         (["show", "in"], "There is no twin in this folder"),
         (["export", "my"], "The export cannot go there"),
         (["export", "my", "--to", "in/glucose.csv"], "something that is there"),
@@ -351,10 +356,82 @@ def test_show_in_words(made, write, run, capsys):
         "30 min ahead: ",
         "nights: 0",
         "exposures: none",
+        "watch: nothing has changed that could be told, 4 of 28 days are learned first",
+        "set on simulated people",
+        "a sensor is not told from a body",
     ):
         assert text in out
     assert main(["twin", "show", "my", "dates=false"]) == EXIT_OK
     assert "2026" not in capsys.readouterr().out
+
+
+def propose(folder, cause="gain", factor=1.15):
+    """As if the watch had found it on the third of its four days."""
+    kept = open_twin(folder)
+    kept.state.watch.proposal = Proposal(cause, 2, 1, factor=factor, evidence=(("error at rest", 1.24),))
+    kept.state.watch.watch.open = True
+    kept.versions.append(lambda place: state_files.save_state(kept.state, place), Told())
+
+
+@pytest.mark.parametrize("answer", ["accepted", "declined"])
+def test_a_proposal_waits_for_an_answer_that_rescales_nothing(made, write, run, refused, capsys, answer):
+    assert "There is no proposal to answer" in refused("update", "my", f"answer={answer}")
+    propose(made)
+    before = told(run, "my")
+    found = run("show", "my")["watch"]
+    assert (found["days"], found["days_learned"], found["days_learned_first"]) == (4, 4, 28)
+    assert found["begun"] == "2026-03-01"
+    one = found["proposal"]
+    assert (one["cause"], one["action"], one["onset"], one["onset_date"]) == ("gain", "recalibrate", 1, "2026-03-02")
+    assert one["evidence"] == [{"stream": "error at rest", "personal_sds": 1.24}]
+    assert "2026" not in json.dumps(run("show", "my", "dates=false")["watch"])
+    # It stays open through updates, which tell it in words.
+    assert main(["twin", "update", "my", str(write(390, 410))]) == EXIT_OK
+    out = capsys.readouterr().out
+    assert "the sensor seems to show 15 % more than it did, since about day 1" in out
+    assert "answer=declined" in out
+    after = told(run, "my")
+    assert after != before
+    found = run("update", "my", f"answer={answer}")
+    assert ("no reading is rescaled" in found["notes"][0]) == (answer == "accepted")
+    assert found["watch"]["proposal"] is None
+    assert found["watch"]["days_learned"] == 0
+    assert told(run, "my") == after
+    entry = Versions(made).entries[-1]
+    assert entry.facts == {"kind": "answer", "proposal": "gain", "answer": answer}
+    assert "There is no proposal to answer" in refused("update", "my", f"answer={answer}")
+
+
+def test_no_forecast_hangs_on_the_watch(write, run, checkpoint, monkeypatch):
+    found = []
+    for watched in (True, False):
+        with monkeypatch.context() as changed:
+            if not watched:
+                for place in ("cli.twin.kept", "twin.state.state"):
+                    changed.setattr(f"hdt_fm.{place}.watch_for", lambda task: None)
+            run("create", write(0, 400), f"checkpoint={checkpoint}", "--to", str(watched))
+            update = run("update", str(watched), write(390))
+            found.append(told(run, str(watched)))
+            assert update["watch"]["watched"] == watched
+    assert json.dumps(found[0]) == json.dumps(found[1])
+    assert run("show", "True")["watch"]["days"] == 6
+
+
+def test_what_an_update_proposes_is_in_its_line_of_the_ledger(made, write, run, monkeypatch):
+    with monkeypatch.context() as changed:
+        found = Proposal("gain", 4, 3, factor=1.2)
+        whole = DriftWatch.day
+
+        def day(self, values, counts=None):
+            whole(self, values, counts)
+            return found if self.days == 5 else None
+
+        changed.setattr(DriftWatch, "day", day)
+        update = run("update", "my", write(390))
+    # No doses are known to this head, so it asks.
+    assert update["facts"]["open proposal"] == "unclear"
+    assert update["watch"]["proposal"]["factor"] is None
+    assert Versions(made).entries[-1].facts["open proposal"] == "unclear"
 
 
 def test_what_is_kept_can_be_taken_away(made, write, run, tmp_path):
@@ -368,6 +445,7 @@ def test_what_is_kept_can_be_taken_away(made, write, run, tmp_path):
     rows = list(csv.DictReader(io.StringIO(files["readings.csv"])))
     assert [float(row["value"]) for row in rows] == pytest.approx(np.round(wave()[:400], 1), abs=1e-4)
     assert rows[0]["time"] == "2026-02-28T22:15:00"
+    assert json.loads(files["watch.json"])["watch"]["days"] == 4
     squares = files["own_layer_squares.csv"].splitlines()
     assert len(squares) == 1 + 2 * 9
     assert not private_traces("".join(files.values()))

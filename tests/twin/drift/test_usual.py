@@ -47,7 +47,7 @@ def test_what_is_kept_does_not_grow_and_can_be_written_down():
     for value in draw.normal(size=150):
         one.add({"x": float(value)})
     kept = json.loads(json.dumps(one.state()))
-    assert len(kept["days"]) == KEPT
+    assert len(kept["days"]) == one.kept == KEPT
     other = Usual(("x", "y"))
     other.restore(kept)
     assert other.add({"x": 1.0})["x"] == one.add({"x": 1.0})["x"]

@@ -9,6 +9,8 @@ import pytest
 from hdt_fm.schema.errors import CheckpointError
 from hdt_fm.schema.privacy import private_traces
 from hdt_fm.schema.series import DAY_S, ForecastTask
+from hdt_fm.twin.drift.cause import Proposal
+from hdt_fm.twin.drift.streams import LEVEL
 from hdt_fm.twin.forecast.outlook import OfPeople
 from hdt_fm.twin.nights.night import Nights
 from hdt_fm.twin.state.learned import Learned, Said
@@ -24,6 +26,7 @@ from hdt_fm.twin.state.state import (
     save_state,
 )
 from hdt_fm.twin.state.tracks import Events, Track
+from hdt_fm.twin.state.watched import Watched
 
 TASK = ForecastTask("glucose", "mg/dL", 300.0, 10_800.0, (1800.0,), 1800.0, 7, float(DAY_S), ("bolus", "insulin_rate"))
 
@@ -35,6 +38,10 @@ def state():
     for half_hour in range(5):
         learned.advance(1800.0 * half_hour, lambda times: np.full(len(times), 120.0))
         learned.tell(1800.0 * half_hour, Said(np.array([[100.0, 90.0, 110.0]]), np.arange(3) + half_hour / 7))
+    watch = Watched(["bolus"])
+    watch.begin(9.0)
+    watch.close({LEVEL: 1 / 3}, {"bolus": 2})
+    watch.proposal = Proposal("gain", 0, 0, factor=1.1, evidence=(("error at rest", 1 / 7),))
     dates = np.array(["2026-01-01", "2026-01-03"], dtype="datetime64[D]")
     return TwinState(
         reference=Reference("d1", "runs/x", TASK, "mean", 1.0, 2.0),
@@ -52,6 +59,7 @@ def state():
         taken={"new": 2},
         exposures={"light": {"bank": np.array([[1.5, 2.5]]), "until": np.array([9], dtype=np.int64)}},
         nights=Nights(dates, np.array([[60.0, np.nan], [61.0, 0.1]]), ("resting_heart_rate", "x"), ("", "band")),
+        watch=watch,
     )
 
 
@@ -65,6 +73,8 @@ def test_all_of_it_comes_back(state, tmp_path):
     assert found.nights.names == state.nights.names
     np.testing.assert_array_equal(found.nights.values, state.nights.values)
     assert found.nights.devices == ("", "band")
+    assert found.watch.state() == state.watch.state()
+    assert found.watch.proposal == state.watch.proposal
     (tmp_path / "again").mkdir()
     save_state(found, tmp_path / "again")
     for name in (FACTS_NAME, ARRAYS_NAME):
@@ -86,6 +96,27 @@ def test_one_that_has_read_nothing(state, tmp_path):
     save_state(empty, tmp_path)
     found = load_state(tmp_path)
     assert (len(found.readings), found.nights, found.learned_until_s) == (0, None, -np.inf)
+
+
+def without_watch(state, tmp_path, **more):
+    save_state(state, tmp_path)
+    facts = json.loads((tmp_path / FACTS_NAME).read_text())
+    del facts["watch"]
+    (tmp_path / FACTS_NAME).write_text(json.dumps({**facts, **more}))
+    return load_state(tmp_path)
+
+
+def test_a_twin_that_was_written_before_there_was_a_watch_is_watched_from_now_on(state, tmp_path):
+    late = replace(state, readings=Track(np.array([1.0, 2.5 * DAY_S]), np.array([100, 101], dtype=np.float32)))
+    found = without_watch(late, tmp_path)
+    assert (found.watch.first, found.watch.watch.days, found.watch.records) == (3, 0, ("bolus",))
+    assert without_watch(replace(state, readings=Track.empty()), tmp_path).watch.first is None
+
+
+@pytest.mark.parametrize("harm", [{"first": "soon"}, {"proposal": {"cause": "magic"}}, {"watch": {}}, {"proposal": 3}])
+def test_a_harmed_watch_is_refused(state, tmp_path, harm):
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        without_watch(state, tmp_path, watch={**state.watch.state(), **harm})
 
 
 def test_a_later_format_is_refused(state, tmp_path):
