@@ -26,6 +26,16 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def warm() -> ModuleType:
+    """Starts processes that need not import torch and Lightning again."""
+    path = REPO / "tests" / "warm.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
 def fabricate() -> ModuleType:
     """Makers of tiny vendor files, as a module: tests folders are not packages."""
     path = REPO / "tests" / "data_pipelines" / "fabricate.py"

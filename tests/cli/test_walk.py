@@ -3,11 +3,9 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -199,18 +197,16 @@ def test_an_unusable_device_is_refused(walked: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.slow
-def test_pretraining_killed_by_the_system_ends_as_if_it_was_not(walked: Path, tmp_path: Path) -> None:
+def test_pretraining_killed_by_the_system_ends_as_if_it_was_not(walked: Path, warm: ModuleType, tmp_path: Path) -> None:
     """SIGKILL of the real command at a random moment, then the same command again: the same weights, to the bit."""
     long = [*TINY, f"shards={walked}/shard/windows", "training.steps=12", "training.checkpoint_every=3"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert main(["pretrain", *long, f"root={whole}"]) == EXIT_OK
-    command = [sys.executable, "-m", "hdt_fm.cli.main", "pretrain", *long, f"root={cut}"]
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ})
+    child = warm.Started(["-m", "hdt_fm.cli.main", "pretrain", *long, f"root={cut}"], environment=os.environ)
     deadline = time.monotonic() + 120
     while not list(cut.glob("pretrain/checkpoints/step-*")) and time.monotonic() < deadline:
         time.sleep(0.02)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    child.kill()
     assert list(cut.glob("pretrain/checkpoints/step-*"))
     assert main(["pretrain", *long, f"root={cut}"]) == EXIT_OK
     name = "pretrain/checkpoint/model.safetensors"

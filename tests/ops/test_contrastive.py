@@ -1,8 +1,6 @@
 """The contrastive loss against loops, closed forms, symmetries and numeric gradients."""
 
 import math
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -432,9 +430,9 @@ def test_chunked_keeps_no_square_array_of_many_rows_for_backward(monkeypatch):
 
 
 @pytest.mark.slow
-def test_it_works_inside_a_compiled_function():
+def test_it_works_inside_a_compiled_function(warm):
     script = Path(__file__).with_name("compiled_loss.py")
-    said = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    said = warm.run([str(script)])
     assert said.stdout.split() == ["chunked", "agrees", "reference", "agrees"], said.stderr[-2000:]
 
 

@@ -3,9 +3,8 @@
 import json
 import math
 import os
-import subprocess
-import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -24,12 +23,10 @@ COLUMNS = {"what", "metric", "value", "low", "high", "unit", "n", "target", "mod
 
 
 @pytest.mark.slow
-def test_quick_writes_sound_rows(repo: Path, tmp_path: Path) -> None:
+def test_quick_writes_sound_rows(repo: Path, warm: ModuleType, tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repo), "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, str(repo / "scripts" / "bench_pretrain.py"), "--quick", "--json", str(tmp_path / "rows")]
-    done = subprocess.run(
-        command, env=environment, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=240
-    )
+    command = [str(repo / "scripts" / "bench_pretrain.py"), "--quick", "--json", str(tmp_path / "rows")]
+    done = warm.run(command, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "rows").read_text())
     found: dict[str, int] = {}

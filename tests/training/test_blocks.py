@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -203,33 +201,25 @@ def test_a_block_that_cannot_be_compiled_says_so(monkeypatch: pytest.MonkeyPatch
     assert "forward" not in vars(model.blocks[0])
 
 
-def _measured(folder: Path, what: str) -> dict[str, Any]:
+def _measured(warm: ModuleType, folder: Path, what: str) -> dict[str, Any]:
     shared = {
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": f"{HERE.parents[1]}{os.pathsep}{HERE}",
+        "PYTHONPATH": str(HERE.parents[1]),
         "TORCHINDUCTOR_CACHE_DIR": str(folder / "cache"),
-        # Its pool of compiling processes costs more than one small block.
-        "TORCHINDUCTOR_COMPILE_THREADS": "1",
     }
-    done = subprocess.run(
-        [sys.executable, str(HERE / "compiled_run.py"), str(folder), what],
-        env={**os.environ, **shared},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=420,
-    )
+    # Its pool of compiling processes, which `warm` forbids, costs more than one small block.
+    done = warm.run([str(HERE / "compiled_run.py"), str(folder), what], env={**os.environ, **shared}, timeout=420)
     assert done.returncode == 0, done.stderr
     return json.loads((folder / f"{what}.json").read_text())
 
 
 @pytest.fixture(scope="module")
-def captured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def captured(warm: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a process with compiled blocks found; its runs lie in `folder`."""
     if shutil.which(os.environ.get("CXX", "g++")) is None:
         pytest.skip("no C++ compiler: compiled blocks are refused")
     folder = tmp_path_factory.mktemp("compiled")
-    return {**_measured(folder, "captured"), "folder": folder}
+    return {**_measured(warm, folder, "captured"), "folder": folder}
 
 
 @pytest.mark.slow
@@ -267,10 +257,10 @@ def test_a_compiled_run_resumes_to_the_same_end_and_loads_anywhere(
 
 
 @pytest.mark.slow
-def test_the_real_compiler_agrees_within_rounding(tmp_path: Path) -> None:
+def test_the_real_compiler_agrees_within_rounding(warm: ModuleType, tmp_path: Path) -> None:
     if shutil.which(os.environ.get("CXX", "g++")) is None:
         pytest.skip("no C++ compiler: compiled blocks are refused")
-    found = _measured(tmp_path, "inductor")
+    found = _measured(warm, tmp_path, "inductor")
     assert 0 < found["far"] <= CLOSE
     assert 0.2 < found["kept"] < 0.8
     # Gradient caching encodes without a gradient first: both passes must drop the same.

@@ -1,10 +1,6 @@
 """Two processes with half of the batch each take the step of one process with the whole."""
 
 import importlib.util
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -21,43 +17,9 @@ from hdt_fm.training.logs import read_metrics
 HERE = Path(__file__).parent
 CASES = ("rows", "signals", "plain", "cached", "lacking", "not gathered", "fused", "fused cached")
 CLOSE = 1e-5
-TIMEOUT_S = 420
 needs_gloo = pytest.mark.skipif(
     not (distributed.is_available() and distributed.is_gloo_available()), reason="torch was built without gloo"
 )
-
-
-def start_two(script: Path, *arguments: str, world: int = 2) -> None:
-    """Run a script in `world` processes, as torchrun would; both end before this returns."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": f"{HERE.parents[1]}{os.pathsep}{HERE}",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "WORLD_SIZE": str(world),
-        "LOCAL_WORLD_SIZE": str(world),
-        "TORCHELASTIC_RUN_ID": "test",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
-    started = [
-        subprocess.Popen(
-            [sys.executable, str(script), *arguments],
-            env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        for rank in range(world)
-    ]
-    try:
-        said = [process.communicate(timeout=TIMEOUT_S)[0].decode() for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    assert [process.returncode for process in started] == [0] * world, "\n".join(said)
 
 
 def _load(path: Path) -> ModuleType:
@@ -75,10 +37,10 @@ def worker(tiny: ModuleType) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def of_two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict]]:
+def of_two(warm: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict]]:
     """What each of two processes got, by case; one start for all cases."""
     folder = tmp_path_factory.mktemp("two")
-    start_two(HERE / "one_of_two.py", ",".join(CASES), str(folder))
+    warm.several(HERE / "one_of_two.py", ",".join(CASES), str(folder))
     return {case: [torch.load(folder / f"{case}-{rank}.pt") for rank in range(2)] for case in CASES}
 
 
@@ -125,7 +87,9 @@ def test_rows_come_in_the_order_of_ranks_whatever_their_number(of_two: dict) -> 
 
 @needs_gloo
 @pytest.mark.slow
-def test_a_run_killed_on_one_process_ends_on_two_as_if_unbroken(tiny: ModuleType, tmp_path: Path) -> None:
+def test_a_run_killed_on_one_process_ends_on_two_as_if_unbroken(
+    tiny: ModuleType, warm: ModuleType, tmp_path: Path
+) -> None:
     _load(HERE.parent / "tiny_cohort.py").build(tmp_path / "shards")
     shard_run = _load(HERE / "shard_run.py")
     steps, one, two = 12, tmp_path / "one", tmp_path / "two"
@@ -139,7 +103,7 @@ def test_a_run_killed_on_one_process_ends_on_two_as_if_unbroken(tiny: ModuleType
         shard_run.run(tmp_path / "shards", two, steps=steps, progress=die)
     before = shard_run.read_diary([two / "seen-0.txt"])
     (two / "seen-0.txt").unlink()
-    start_two(HERE / "shard_run.py", str(tmp_path / "shards"), str(two), str(steps), "0")
+    warm.several(HERE / "shard_run.py", str(tmp_path / "shards"), str(two), str(steps), "0")
     after = shard_run.read_diary([two / "seen-0.txt", two / "seen-1.txt"])
     # Two processes go on at the checkpoint's step 5, each with its half of what one process would see.
     assert sorted(after) == list(range(5, steps))
@@ -165,13 +129,13 @@ def _assert_ends_alike(got_folder: Path, want_folder: Path, *but: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("piece", [0, 4])
 def test_a_loss_that_reads_signals_and_draws_is_that_of_one_process(
-    tiny: ModuleType, tmp_path: Path, piece: int
+    tiny: ModuleType, warm: ModuleType, tmp_path: Path, piece: int
 ) -> None:
     _load(HERE.parent / "tiny_cohort.py").build(tmp_path / "shards")
     shard_run = _load(HERE / "shard_run.py")
     steps, one, two = 6, tmp_path / "one", tmp_path / "two"
     shard_run.run_hidden(tmp_path / "shards", one, steps=steps, piece=None)
-    start_two(HERE / "shard_run.py", str(tmp_path / "shards"), str(two), str(steps), "0", str(piece))
+    warm.several(HERE / "shard_run.py", str(tmp_path / "shards"), str(two), str(steps), "0", str(piece))
     rows = {name: value for _, name, value in read_metrics(one / "metrics.csv")}
     assert rows["train/rows/masked_patches"] == shard_run.BATCH
     assert rows["train/grad_norm"] > 0

@@ -7,8 +7,6 @@ import os
 import random
 import resource
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -62,15 +60,15 @@ def _expected(shards: Path, steps: int) -> dict[int, list[int]]:
 
 @pytest.mark.slow
 def test_killed_at_random_steps_the_same_windows_are_consumed(
-    shard_run: ModuleType, shards: Path, tmp_path: Path
+    shard_run: ModuleType, warm: ModuleType, shards: Path, tmp_path: Path
 ) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{HERE.parents[1]}{os.pathsep}{HERE}"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parents[1])}
     # Always one before the first checkpoint (5); the others may fall on a checkpoint's own step.
     kills = [3, *sorted(random.Random(7).sample(range(6, STEPS), 2))]
     for kill in kills:
-        command = [sys.executable, str(HERE / "shard_run.py"), str(shards), str(tmp_path), str(STEPS), str(kill)]
-        done = subprocess.run(command, env=environment, check=False, capture_output=True, timeout=180)
-        assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+        command = [str(HERE / "shard_run.py"), str(shards), str(tmp_path), str(STEPS), str(kill)]
+        done = warm.run(command, env=environment, timeout=180)
+        assert done.returncode == -signal.SIGKILL, done.stderr
     outcome = shard_run.run(shards, tmp_path, steps=STEPS)
     assert outcome.resumed_from == (kills[-1] - 1) // 5 * 5
     attempts = [line.split(maxsplit=1) for line in (tmp_path / "seen-0.txt").read_text().splitlines()]

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -182,11 +180,12 @@ def test_broken_off_anywhere_ends_the_same(tiny: ModuleType, unbroken: Path, tmp
 
 
 @pytest.mark.parametrize("step", [7])
-def test_killed_without_warning_ends_the_same(tiny: ModuleType, unbroken: Path, tmp_path: Path, step: int) -> None:
+def test_killed_without_warning_ends_the_same(
+    tiny: ModuleType, warm: ModuleType, unbroken: Path, tmp_path: Path, step: int
+) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parents[1])}
-    command = [sys.executable, str(HERE / "tiny_run.py"), str(tmp_path), str(step)]
-    done = subprocess.run(command, env=environment, check=False, capture_output=True, timeout=120)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    done = warm.run([str(HERE / "tiny_run.py"), str(tmp_path), str(step)], env=environment, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr
     assert not (tmp_path / "checkpoint").exists()
     outcome = tiny.run(tmp_path)
     assert outcome.resumed_from == step // 4 * 4

@@ -37,7 +37,7 @@ def _load(path: Path) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def runs(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def runs(tiny: ModuleType, warm: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Each case by one process in `one-CASE` and by two in `CASE`; one start of two processes for all."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("sharded")
@@ -53,7 +53,7 @@ def runs(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.raises(OSError, match="power"):
         worker.run(folder / "shards", folder / "goes on", "plain", progress=worker.at(3, die))
     cases = ",".join([*COMPARED, "stopped", "goes on"])
-    _load(HERE / "test_distributed.py").start_two(HERE / "sharded_run.py", str(folder / "shards"), str(folder), cases)
+    warm.several(HERE / "sharded_run.py", str(folder / "shards"), str(folder), cases)
     return folder
 
 

@@ -1,7 +1,6 @@
 """The table of alerts: what it prints follows from what was said, and its real days are days."""
 
 import importlib.util
-import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -72,16 +71,9 @@ def test_who_has_somebody_elses_nights_counts_once(script):
 
 
 @pytest.mark.real
-def test_the_rate_on_real_nights(repo, warm, real_data, tmp_path):
-    """The README's table, by its command; whoever changes the method renews it.
-
-    In a process of its own, without the checker of shapes, which takes most of the time of thousands of nights one by
-    one; other tests have it on for the same functions.
-    """
-    command = [str(repo / "scripts" / "reproduce_alerts.py"), "--real", "--data", str(real_data)]
-    done = warm.run([*command, "--json", str(tmp_path / "rows.json")])
-    assert done.returncode == 0, done.stderr
-    rows = {(row["what"], row["metric"]): row for row in json.loads((tmp_path / "rows.json").read_text())}
+def test_the_rate_on_real_nights(script, real_data):
+    """The README's table; whoever changes the method renews it."""
+    rows = {(row["what"], row["metric"]): row for row in script.lifesnaps(real_data / "lifesnaps_daily")}
     assert rows["lifesnaps_daily", "people whose nights somebody else has too"]["value"] == 2
     for signals, judged, alerts in (("resting heart rate", 1996, 14), ("all indicators", 2276, 18)):
         what = f"lifesnaps_daily, all people, {signals}"
