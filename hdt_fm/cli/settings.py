@@ -156,7 +156,7 @@ class UpdateVerbSettings(Plain):
     line: str
     checkpoint: str
     domain: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
-    strategy: str
+    strategy: str | None
     most_forgotten: float = Field(ge=0)
     accept: bool
     earlier: tuple[str, ...] = ()

@@ -42,6 +42,9 @@ from hdt_fm.training.updating.update import UpdateSettings, learn_domain
 
 # People of the new domain who teach nobody, and say how wide intervals must be.
 APART = 0.2
+DEFAULT = "prototypes"
+# As `hdt_fm.heads.series_forecast` has it: a hidden feature that hardly moves is not blown up.
+LEAST_SCALE = 1e-3
 
 
 def run(run: Run) -> RunRecord:
@@ -81,7 +84,7 @@ def plan(config: Config) -> dict[str, Any]:
 
 def _settings(config: Config) -> UpdateVerbSettings:
     settings = config.section("update", UpdateVerbSettings)
-    if settings.strategy not in STRATEGIES:
+    if settings.strategy is not None and settings.strategy not in STRATEGIES:
         raise unknown_name("strategy", settings.strategy, STRATEGIES, where="update.strategy")
     return settings
 
@@ -98,12 +101,20 @@ def _begin(run: Run, settings: UpdateVerbSettings, line: Path) -> RunRecord:
             got=", ".join(model.heads) or "no head",
             fix="teach one: hdt-fm finetune experiment=NAME",
         )
-    began = time.monotonic()
+    if not Path(run.config.value("checkpoint")).is_dir():
+        raise ConfigError(
+            "It is not known who taught the head and who was kept apart",
+            where="checkpoint",
+            expected="the folder that pretrain made, with people.json beside it",
+            got=str(run.config.value("checkpoint")),
+            fix="name it as finetune did: checkpoint=FOLDER",
+        )
+    began, chosen = time.monotonic(), settings.strategy or DEFAULT
     head: Any = model.heads[name]
     here = People.of(model, head, open_shards(run.config), _treatments(run.config))
     teach, asked = sides(run.config, here)
     rows = here.taught(head, here.rows(teach))
-    strategy = STRATEGIES[settings.strategy]
+    strategy = STRATEGIES[chosen]
     memory = strategy.memory(rows.layout, most_bytes=settings.most_bytes, seed=_seed(run))
     if memory is not None:
         memory.add(settings.domain, rows)
@@ -112,21 +123,22 @@ def _begin(run: Run, settings: UpdateVerbSettings, line: Path) -> RunRecord:
         name=settings.domain,
         shards=here.folder.digest,
         asked=tuple(asked),
-        taught=len(teach),
+        teachers=tuple(teach),
+        treatments=_treatments(run.config) is not None,
         score=float(error.mean()),
     )
     state = State(
         model,
         load_preprocess(checkpoint),
-        Domains(head=name, strategy=settings.strategy, domains=(first,)),
+        Domains(head=name, strategy=chosen, domains=(first,)),
         memory,
         anchors_of(head, rows) if strategy.anchor else (),
     )
-    scores = {score_name(head, settings.domain): first.score}
+    scores = {score_name(head, settings.domain): float(error.mean())}
     told = Told(
         data=(here.folder.digest,),
         scores=scores,
-        facts={"strategy": settings.strategy, "encoder": encoder_digest(model), **_cost(state, began)},
+        facts={"strategy": chosen, "encoder": encoder_digest(model), **_cost(state, began)},
         note=f"begins with {settings.domain}",
     )
     Versions.create(line, state.write, told)
@@ -141,37 +153,42 @@ def _go_on(run: Run, settings: UpdateVerbSettings, versions: Versions) -> RunRec
     began, strategy = time.monotonic(), STRATEGIES[before.domains.strategy]
     model = copy.deepcopy(before.model)
     after = replace(before, model=model)
-    here = People.of(model, after.head, open_shards(run.config), _treatments(run.config))
-    teach, asked = sides(run.config, here)
-    apart = _apart(teach, _seed(run))
+    folder = open_shards(run.config)
+    _check_unknown(before, folder.digest)
+    here = People.of(model, after.head, folder, _treatments(run.config))
+    ever = [{who for one in before.domains.domains for who in getattr(one, part)} for part in ("asked", "teachers")]
+    teach, asked = sides(run.config, here, (ever[0], ever[1]))
+    apart = here.apart(teach, APART, _seed(run))
     run.say(f"{settings.domain}: {len(teach)} people teach, {len(asked)} are asked")
     earlier = earlier_shards(before, settings)
     worse = Forgetting(before, after, earlier, _seed(run))
     new_before = here.errors(before.head, asked)
     rows = here.taught(after.head, here.rows([one for one in teach if one not in apart]))
+    memory = copy.deepcopy(after.memory)
+    if memory is not None:
+        memory.add(settings.domain, rows)
     learn_domain(
         after.head, rows, _learning(settings, strategy), memory=after.memory, anchors=after.anchors, seed=_seed(run)
     )
-    _calibrate(after, here, apart, rows, _seed(run))
+    _calibrate(after, here, apart, rows, _seed(run), alone=strategy.trains == "adapter")
     new_after = here.errors(after.head, asked)
     apart_from_it = strategy.trains == "adapter"
-    found = Found({}, {}, ()) if apart_from_it else worse.after()
+    found = Found({}, {}, {}, ()) if apart_from_it else worse.after()
     scores = {
         score_name(after.head, settings.domain): float(new_after.mean()),
         score_name(after.head, f"{settings.domain} before it was learned"): float(new_before.mean()),
         **found.scores,
     }
     accepted = refuse(found, settings, unit_of(after.head))
-    if after.memory is not None:
-        after.memory.add(settings.domain, rows)
     learned = Domain(
         name=settings.domain,
         shards=here.folder.digest,
         asked=tuple(asked),
-        taught=len(teach),
+        teachers=tuple(teach),
+        treatments=_treatments(run.config) is not None,
         score=float(new_after.mean()),
     )
-    state = after.with_domains((*before.domains.domains, learned))
+    state = replace(after, memory=memory).with_domains((*before.domains.domains, learned))
     if apart_from_it:
         own = change_of(before.head, after.head, UpdateSettings().rank)
         state = replace(state, model=before.model, adapters={**before.adapters, settings.domain: own})
@@ -192,11 +209,25 @@ def _check_new(before: State, settings: UpdateVerbSettings) -> None:
             got=settings.domain,
             fix=f"update.domain={settings.domain}_2, or go back: hdt-fm twin rollback {settings.line}",
         )
+    if settings.strategy not in (None, before.domains.strategy):
+        raise ConfigError(
+            "A line keeps the strategy that it began with",
+            where="update.strategy",
+            expected=before.domains.strategy,
+            got=settings.strategy,
+            fix="leave it out, or begin another line",
+        )
 
 
-def _apart(teach: list[str], seed: int) -> set[str]:
-    many = max(1, round(APART * len(teach))) if len(teach) > 2 else 0
-    return set(np.random.default_rng(seed).permutation(teach)[:many].tolist())
+def _check_unknown(before: State, digest: str) -> None:
+    for one in before.domains.domains:
+        if one.shards == digest:
+            raise ConfigError(
+                "The line has learned these very shards",
+                where="shards",
+                expected="others than those of " + one.name,
+                fix="name the shards of the new cohort: experiment=NAME or shards=FOLDER",
+            )
 
 
 def _learning(settings: UpdateVerbSettings, strategy: Strategy) -> UpdateSettings:
@@ -210,8 +241,14 @@ def _learning(settings: UpdateVerbSettings, strategy: Strategy) -> UpdateSetting
     )
 
 
-def _calibrate(after: State, here: People, apart: set[str], rows: Taught, seed: int) -> None:
-    """Intervals hold for people apart and for rows drawn of earlier domains, alike; habits are those of all."""
+def _calibrate(after: State, here: People, apart: set[str], rows: Taught, seed: int, *, alone: bool) -> None:
+    """Intervals hold for people apart and for rows drawn of earlier domains, alike; habits are those of all.
+
+    Without rows of earlier domains nobody speaks for them: an interval then gets no narrower than it was.
+
+    Args:
+        alone: The head is the new domain's own.
+    """
     head, memory = after.head, after.memory
     own = here.rows(apart) if apart else np.zeros(0, dtype=np.int64)
     some = take(here.inputs, torch.from_numpy(own))
@@ -231,11 +268,27 @@ def _calibrate(after: State, here: People, apart: set[str], rows: Taught, seed: 
         for column in range(answers.shape[1]):
             low, high = answers[:, column, 1], answers[:, column, -1]
             known = np.isfinite(came[:, column])
-            head.shift[column] = split_shift(low, high, came[:, column], who, COVERAGE)
+            shift = split_shift(low, high, came[:, column], who, COVERAGE)
+            head.shift[column] = (
+                shift if alone or (memory and memory.domains) else max(shift, float(head.shift[column]))
+            )
             head.score_spread[column] = float(np.std(scores_of(low, high, came[:, column])[known]))
+    _scale_hidden(after, rows, seed)
     groups = sorted({int(one) for one in here.moments.group[np.isin(here.name, np.unique(rows.person))]})
     both = np.stack([head.usual.numpy(), usual(here.series, groups)])
     head.usual.copy_(torch.from_numpy(np.stack([both[..., 0].min(axis=0), both[..., 1].max(axis=0)], axis=1)))
+
+
+@torch.no_grad()
+def _scale_hidden(after: State, rows: Taught, seed: int) -> None:
+    """What a person's own layer reads is scaled anew, by rows of the new domain and of earlier ones, alike."""
+    head, memory, draws = after.head, after.memory, np.random.default_rng([seed, 13])
+    parts = [rows.inputs[draws.integers(len(rows), size=DRAWN)]]
+    parts += [memory.draw(DRAWN, draws, domain=name)[0] for name in (memory.domains if memory else ())]  # type: ignore[union-attr]
+    inputs = read(rows.layout, torch.from_numpy(np.concatenate(parts)))
+    found = torch.cat([member.hidden(inputs) for member in head.members], dim=-1).double()
+    head.hidden_center.copy_(found.mean(0))
+    head.hidden_scale.copy_(found.std(0) + LEAST_SCALE)
 
 
 def _treatments(config: Config) -> str | None:

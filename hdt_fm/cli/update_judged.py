@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from hdt_fm.cli.settings import UpdateVerbSettings
-from hdt_fm.cli.update_line import State
+from hdt_fm.cli.update_line import Domain, State
 from hdt_fm.cli.update_people import People
 from hdt_fm.data.shards import ShardFolder
 from hdt_fm.schema.errors import ConfigError
@@ -27,20 +27,43 @@ def earlier_shards(before: State, settings: UpdateVerbSettings) -> dict[str, tup
     Raises:
         ConfigError: If a folder is of no domain of the line.
     """
-    found, domains = {}, {one.shards: one.name for one in before.domains.domains}
-    treatments = (*settings.earlier_treatments, *(None,) * len(settings.earlier))
-    for place, beside in zip(settings.earlier, treatments, strict=False):
+    found: dict[str, tuple[ShardFolder, str | None]] = {}
+    treatments = settings.earlier_treatments or (None,) * len(settings.earlier)
+    if len(treatments) != len(settings.earlier):
+        raise ConfigError(
+            "Earlier shards and what was given beside do not go together",
+            where="update.earlier_treatments",
+            expected=f"{len(settings.earlier)}, one for each of update.earlier (null where none)",
+            got=f"{len(treatments)}",
+        )
+    for place, beside in zip(settings.earlier, treatments, strict=True):
         folder = ShardFolder.open(Path(place))
-        if folder.digest not in domains:
+        domain = _domain_of(folder, before, place)
+        if domain.treatments and beside is None:
             raise ConfigError(
-                "A folder is not of a domain that the line has learned",
-                where="update.earlier",
-                expected="the shards as they were when they were learned",
-                got=place,
-                fix="leave it out, or name the shards of: " + ", ".join(domains.values()),
+                "A domain was learned with what was given to its people, and is judged without",
+                where="update.earlier_treatments",
+                expected=f"the shards of treatments of {domain.name}",
+                fix="name them, in the order of update.earlier",
             )
-        found[domains[folder.digest]] = folder, beside
+        found[domain.name] = folder, beside
     return found
+
+
+def _domain_of(folder: ShardFolder, before: State, place: str) -> Domain:
+    """By digest; by those who are asked where people have left the folder since."""
+    domains, subjects = before.domains.domains, {row.subject for row in folder.manifest.subjects}
+    found = [one for one in domains if one.shards == folder.digest]
+    found = found or [one for one in domains if subjects & set(one.asked)]
+    if len(found) != 1:
+        raise ConfigError(
+            "A folder is not of a domain that the line has learned",
+            where="update.earlier",
+            expected="the shards that were learned, or what is left of them",
+            got=place,
+            fix="leave it out, or name the shards of: " + ", ".join(one.name for one in domains),
+        )
+    return found[0]
 
 
 @dataclass(frozen=True)
@@ -49,17 +72,19 @@ class Found:
 
     Attributes:
         scores: For the ledger.
-        lost: Domain -> error now less error when it was learned.
+        lost: Domain -> error now less error when it was learned; less error before this update where that is not known.
+        how: Domain -> "", or that it was judged by what is rehearsed of it.
         unknown: Domains of which neither people nor memory are at hand.
     """
 
     scores: dict[str, float]
     lost: dict[str, float]
+    how: dict[str, str]
     unknown: tuple[str, ...]
 
     @property
     def shown(self) -> dict[str, Any]:
-        words = {f"forgotten of {name}": f"{value:+.2f}" for name, value in self.lost.items()}
+        words = {f"forgotten of {name}{self.how[name]}": f"{value:+.2f}" for name, value in self.lost.items()}
         return {**words, **({"not judged": ", ".join(self.unknown)} if self.unknown else {})}
 
 
@@ -76,24 +101,27 @@ class Forgetting:
 
     def after(self) -> Found:
         """Once the head has learned."""
-        scores, lost, unknown = {}, {}, []
+        scores, lost, how, unknown = {}, {}, {}, []
         for name, domain in self.domains.items():
             was, now = self.was[name], self._errors(name)
             if was is None or now is None:
                 unknown.append(name)
                 continue
             own = name in self.people
-            words = name if own else f"{name} as rehearsed"
+            how[name] = "" if own else " as rehearsed, in this update"
+            words = f"{name}{how[name]}"
+            began = domain.score if own and domain.score is not None else float(was.mean())
             scores[score_name(self.state.head, words)] = float(now.mean())
-            lost[name] = float(now.mean()) - (domain.score if own else float(was.mean()))
+            lost[name] = float(now.mean()) - began
             scores[f"forgetting of {words}, {unit_of(self.state.head)}"] = lost[name]
             if own:
                 scores[f"worst person of {name}, {unit_of(self.state.head)}"] = float((now - was).max())
-        return Found(scores, lost, tuple(unknown))
+        return Found(scores, lost, how, tuple(unknown))
 
     def _errors(self, name: str) -> NDArray[np.float64] | None:
         if name in self.people:
-            return self.people[name].errors(self.state.head, self.domains[name].asked)
+            found = self.people[name].errors(self.state.head, self.domains[name].asked)
+            return found if len(found) else None
         memory = self.state.memory
         if memory is None or name not in memory.domains:
             return None
@@ -117,7 +145,7 @@ def refuse(found: Found, settings: UpdateVerbSettings, unit: str) -> bool:
     Raises:
         ConfigError: If too much is forgotten, or nobody can say, and it was not accepted.
     """
-    too_much = {name: lost for name, lost in found.lost.items() if lost > settings.most_forgotten}
+    too_much = {name: lost for name, lost in found.lost.items() if not lost <= settings.most_forgotten}
     if not too_much and not found.unknown:
         return False
     if settings.accept:
@@ -128,7 +156,7 @@ def refuse(found: Found, settings: UpdateVerbSettings, unit: str) -> bool:
             where="update.most_forgotten",
             expected=f"at most {settings.most_forgotten:g} {unit} on each earlier domain",
             got=", ".join(f"{name} {lost:+.2f}" for name, lost in too_much.items()),
-            fix="take another strategy (prototypes, rows), or accept it: update.accept=true",
+            fix="begin a new line with another update.strategy (prototypes, rows), or accept it: update.accept=true",
         )
     raise ConfigError(
         "Nobody can say what the update forgets, so it was not kept; the line is as it was",

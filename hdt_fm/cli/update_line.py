@@ -36,16 +36,19 @@ class Domain(Plain):
     Attributes:
         name: As it stands in ledger and memory.
         shards: Digest of the shard folder.
-        asked: Pseudonyms of those who were never taught: scores rest on them, in this update and in later ones.
-        taught: How many people were.
-        score: Error right after the domain was learned, in the unit of the series; what forgetting is measured from.
+        asked: Pseudonyms of those who are never taught: scores rest on them, in this update and in later ones.
+        teachers: Pseudonyms of those who taught, or said how wide intervals must be: they are never asked.
+        treatments: Whether what was given to them was told beside.
+        score: Error of those asked right after the domain was learned, in the unit of the series; what forgetting is
+            measured from. None once somebody of them has withdrawn.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     shards: str
     asked: tuple[str, ...]
-    taught: int
-    score: float
+    teachers: tuple[str, ...]
+    treatments: bool
+    score: float | None
 
 
 class Domains(Plain):

@@ -1,5 +1,6 @@
 """People of one domain as a head is told of them, for `hdt-fm update`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,17 +76,30 @@ class People:
         change = self.moments.target[rows] - self.moments.last[rows, None]
         return taught(head, take(self.inputs, torch.from_numpy(rows)), change, self.name[rows])
 
+    def apart(self, people: Sequence[str], share: float, seed: int) -> set[str]:
+        """Some of these people, by whole groups; nobody where there are but two groups."""
+        own = np.isin(self.name, list(people))
+        groups = np.unique(self.moments.group[own])
+        many = max(1, round(share * len(groups))) if len(groups) > 2 else 0
+        some = np.random.default_rng(seed).permutation(groups)[:many]
+        return set(self.name[own & np.isin(self.moments.group, some)].tolist())
+
     def errors(self, head: Any, people: Any) -> NDArray[np.float64]:
-        """RMSE of each person at the middle horizon."""
+        """RMSE of each person at the middle horizon; people without an origin after which all came are left out."""
         rows, middle = self.rows(people), len(self.moments.horizons_s) // 2
         missed = ask(head, take(self.inputs, torch.from_numpy(rows)))[:, middle, 0] - self.moments.target[rows, middle]
         return np.array([np.sqrt((missed[self.name[rows] == one] ** 2).mean()) for one in np.unique(self.name[rows])])
 
 
-def sides(config: Config, here: People) -> tuple[list[str], list[str]]:
+def sides(
+    config: Config, here: People, never: tuple[set[str], set[str]] = (set(), set())
+) -> tuple[list[str], list[str]]:
     """Pseudonyms of those who teach and of those who are asked, by whole groups.
 
     Those whom the encoder was kept from are asked, where the config's checkpoint says who they were; else the split.
+
+    Args:
+        never: Who must not teach, and who must not be asked.
 
     Raises:
         SplitError: If nobody is left on a side.
@@ -96,8 +110,10 @@ def sides(config: Config, here: People) -> tuple[list[str], list[str]]:
     else:
         people = people_of(config, here.folder)
         rows = {"train": np.concatenate([people.train, people.validation]), "test": people.test}
-    there = set(here.name.tolist())
+    there = set(here.name[np.isfinite(here.moments.target).all(axis=1)].tolist())
     sides = [sorted({names[row] for row in rows[part]} & there) for part in ("train", "test")]
+    # Somebody may be in two domains, such as two seasons: who was ever asked never teaches, and the other way round.
+    sides = [[one for one in side if one not in others] for side, others in zip(sides, never, strict=True)]
     if len(sides[0]) < 2 or not sides[1]:
         raise SplitError(
             "Nobody is left to teach, or to be asked",

@@ -8,7 +8,7 @@ from data_pipelines.revoke import read_subjects
 from hdt_fm.checkpoint import save_model
 from hdt_fm.checkpoint.versions import Versions
 from hdt_fm.cli.main import EXIT_OK, Options
-from hdt_fm.cli.update_line import State
+from hdt_fm.cli.update_line import Domain, State
 from hdt_fm.schema.errors import ConfigError, unknown_name
 from hdt_fm.schema.ledger import Told
 from hdt_fm.schema.result import Scalar
@@ -16,7 +16,8 @@ from hdt_fm.schema.result import Scalar
 USAGE = {
     "take": """usage: hdt-fm update take LINE --to FOLDER [domain=NAME] [--json]
 
-  Writes the checkpoint in use, with its head as it is now: for twin, evaluate and publish.
+  Writes the checkpoint in use, with its head as it is now: for `hdt-fm twin`. (Records of the run folder that
+  `publish` and `evaluate` read are of the head as it was before its updates.)
 
   domain=NAME      as this domain has it, where the line's strategy is adapter; else the head that all share""",
     "withdraw": """usage: hdt-fm update withdraw LINE --subjects FILE [--json]
@@ -84,24 +85,32 @@ def withdraw(line: Path, people: set[str]) -> dict[str, Any]:
     with versions.opened() as files:
         state = State.read(files)
     gone = sum(state.memory.withdraw(one) for one in sorted(people)) if state.memory is not None else 0
-    domains = [
-        one.model_copy(update={"asked": tuple(who for who in one.asked if who not in people)})
-        for one in state.domains.domains
-    ]
-    asked = sum(len(one.asked) for one in state.domains.domains) - sum(len(one.asked) for one in domains)
-    if not gone and not asked:
+    domains = [_without(one, people) for one in state.domains.domains]
+    asked, taught = (
+        sum(len(getattr(one, part)) for one in state.domains.domains) - sum(len(getattr(one, part)) for one in domains)
+        for part in ("asked", "teachers")
+    )
+    if not gone and not asked and not taught:
         raise ConfigError(
             "None of these people is in what the line keeps",
             where="--subjects",
             expected="pseudonyms as they stand in the shards that were learned",
             got=f"{len(people)} that are not there",
-            fix="nothing has to be done, if the pseudonyms are right",
+            fix="nothing has to be done, if the pseudonyms are right and no line before this one was taught with them",
         )
     facts: dict[str, Scalar] = {
         "withdrawn": len(people),
         "rows or prototypes gone": gone,
         "people asked no more": asked,
+        "had taught the head": taught,
     }
     # Earlier versions hold the same memory with them in it.
     versions.append(state.with_domains(domains).write, Told(facts=facts, note="people withdrew"), forget=True)
     return {**facts, "version": versions.number}
+
+
+def _without(domain: Domain, people: set[str]) -> Domain:
+    """Who was asked is asked no more, so what was scored with them is compared with nothing."""
+    asked, teachers = (tuple(who for who in some if who not in people) for some in (domain.asked, domain.teachers))
+    score = domain.score if len(asked) == len(domain.asked) else None
+    return domain.model_copy(update={"asked": asked, "teachers": teachers, "score": score})

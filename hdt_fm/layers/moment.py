@@ -59,13 +59,16 @@ def learn_input_scale(held: HoldsScale, inputs: HeadInput) -> None:
 def learn_unseen_scale(held: HoldsScale, inputs: HeadInput) -> int:
     """Scale of features that did not vary until now, from the first people in whom they do; how many these are.
 
-    Centers stay, and scales that were learned: what was read before is read as it was, since such features were 0.
+    Centers stay, and scales that were learned: what was read before is read as it was where nobody had the feature, or
+    all had it alike and always. (One that all had alike but not always gets a flag that was never trained.)
     """
     rows = known_of(inputs)
     seen = rows.isfinite()
     apart = torch.where(seen, rows - held.center, 0.0).double()
     spread = (apart.square().sum(0) / seen.sum(0).clamp(min=1)).sqrt()
-    opened = (held.scale <= 2 * LEAST_SPREAD) & (spread > LEAST_SPREAD)
+    # Centers are of single precision: what that rounds off is no spread.
+    rounded = 1e-6 * held.center.abs().double()
+    opened = (held.scale <= 2 * LEAST_SPREAD) & (spread > LEAST_SPREAD + rounded)
     held.scale.copy_(torch.where(opened, spread.to(held.scale.dtype), held.scale))
     return int(opened.sum())
 

@@ -1,6 +1,7 @@
 """A head goes on learning through the command line: versions, refusals, and people who leave."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ import torch
 from hdt_fm.checkpoint import load
 from hdt_fm.checkpoint.versions import Versions
 from hdt_fm.cli.main import EXIT_OK, EXIT_USER_ERROR, main
+from hdt_fm.cli.settings import UpdateVerbSettings
+from hdt_fm.cli.update_judged import Found, refuse
 from hdt_fm.cli.update_line import State
 from hdt_fm.data.shards import ShardFolder
+from hdt_fm.schema.errors import ConfigError
 from tests.cli.test_finetune_series import SMALL, fabricate
 
 SHORT = ["update.steps=12", "update.batch_size=64"]
@@ -212,6 +216,8 @@ def test_an_update_that_breaks_leaves_the_line_as_it_was(ground: Path, tmp_path:
     ("more", "message"),
     [
         (["update.strategy=replay"], "prototypes"),
+        (["update.strategy=rows", "update.domain=third"], "keeps the strategy that it began with"),
+        (["update.domain=third"], "has learned these very shards"),
         (["update.domain=first"], "has learned a domain of this name"),
         (["update.domain=No"], "update"),
     ],
@@ -221,6 +227,58 @@ def test_what_does_not_go_is_said(ground: Path, line: Path, more: list[str], mes
     assert went_on(ground, line, *more) == EXIT_USER_ERROR
     assert message in capsys.readouterr().err
     assert Versions(line).number == number
+
+
+def test_who_was_ever_asked_never_teaches_and_the_other_way_round(ground: Path, tmp_path: Path) -> None:
+    """A second season of the same people: another split of them would mix both sides."""
+    line = tmp_path / "line"
+    assert begun(ground, line, "update.strategy=rows") == EXIT_OK
+    fabricate(ground / "season", people=12, days=3)
+    words = [*words_of(ground, "season", "season"), "split.test=0.5", "seed=3"]
+    assert main(["shard", *words]) == EXIT_OK
+    assert main(["update", *words, f"update.line={line}", *SHORT, "update.accept=true"]) == EXIT_OK
+    first, second = state(line).domains.domains
+    both = (set(first.asked) | set(first.teachers)) & (set(second.asked) | set(second.teachers))
+    assert both, "the seasons share people"
+    assert not (set(first.asked) | set(second.asked)) & (set(first.teachers) | set(second.teachers))
+
+
+def test_shards_that_people_have_left_are_still_those_of_their_domain(ground: Path, tmp_path: Path, capsys) -> None:
+    """Revoking changes a folder's digest; a withdrawal leaves errors without the score that they were compared with."""
+    line, who, left = tmp_path / "line", tmp_path / "who.txt", tmp_path / "left"
+    assert begun(ground, line) == EXIT_OK
+    shutil.copytree(ground / "first" / "shard" / "windows", left)
+    first = state(line).domains.domains[0]
+    who.write_text(first.asked[0] + "\n")
+    assert main(["shard", "revoke", str(left), "--subjects", str(who)]) == EXIT_OK
+    assert main(["update", "withdraw", str(line), "--subjects", str(who)]) == EXIT_OK
+    assert state(line).domains.domains[0].score is None
+    more = [f"update.earlier=[{left}]", "update.most_forgotten=1000"]
+    assert went_on(ground, line, *more) == EXIT_OK
+    scores = Versions(line).entries[-1].scores
+    assert np.isfinite(scores["forgetting of first, mg/dL"])
+    who.write_text(first.teachers[0] + "\n")
+    capsys.readouterr()
+    assert main(["update", "withdraw", str(line), "--subjects", str(who), "--json"]) == EXIT_OK
+    assert json.loads(capsys.readouterr().out)["had taught the head"] == 1
+
+
+def test_a_number_that_is_none_is_no_proof() -> None:
+    found = Found({}, {"first": float("nan")}, {"first": ""}, ())
+    settings = UpdateVerbSettings(
+        line="l",
+        checkpoint="c",
+        domain="d",
+        strategy=None,
+        most_forgotten=1.5,
+        accept=False,
+        most_bytes=1,
+        steps=1,
+        batch_size=1,
+        learning_rate=0.1,
+    )
+    with pytest.raises(ConfigError, match="forgets too much"):
+        refuse(found, settings, "mg/dL")
 
 
 def test_a_checkpoint_without_such_a_head_begins_nothing(ground: Path, tmp_path: Path, capsys) -> None:

@@ -65,6 +65,12 @@ def _going(whole: Path) -> Path:
 def _check(whole: Path, left: list[Path]) -> None:
     """A folder of anything else is not touched."""
     empty = whole.is_dir() and not any(whole.iterdir())
+    if any(whole.glob("versions/*/domains.json")):
+        raise ReaderError(
+            "This is a line of a model, no person's twin, so nothing is removed",
+            expected="a folder that `hdt-fm twin create` made",
+            fix="remove the folder by hand, if nobody needs the model any more",
+        )
     if is_twin(whole) or (left and (empty or not whole.exists())):
         return
     raise ReaderError(

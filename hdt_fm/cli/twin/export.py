@@ -102,7 +102,13 @@ def _files(folder: Path) -> dict[str, bytes]:
     if state.exposures:
         files["exposures.csv"] = _csv(("exposure", "array", "place", "value"), _exposures(state))
     meant = [f"{name}: {_FILES[name].format(unit=told['unit'])}" for name in files]
-    about = ["What a twin keeps of you, and nothing else is kept.", "", *words(told), "", *meant]
+    about = [
+        "What a twin keeps of you in the version in use. Earlier versions (`hdt-fm twin log`) may hold older readings.",
+        "",
+        *words(told),
+        "",
+        *meant,
+    ]
     return {"README.txt": ("\n".join(about) + "\n").encode(), **files}
 
 

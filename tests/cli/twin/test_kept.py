@@ -80,7 +80,8 @@ def saved(folder, seed=0, resampling="newest"):
     made.score_spread.fill_(10.0)
     made.usual.copy_(torch.tensor([[110.0, 170.0], [15.0, 45.0], [0.8, 1.0]]))
     # One that says nothing is fitted by nothing: answers that move with what is told.
-    torch.nn.init.normal_(list(made.members[0].network.parameters())[-2], std=0.1)
+    last = list(made.members[0].network.parameters())[-2]
+    torch.nn.init.normal_(last, std=0.1, generator=torch.Generator().manual_seed(seed))
     one = ModalityPreparation(sampling_rate_hz=1 / STEP_S, resampling=resampling)
     preparation = Preparation(window_s=93_600.0, hop_s=1800.0, min_coverage=0.3, modalities={"glucose": one})
     save_model(model, folder, preprocess=Preprocess(preparation=preparation, modalities=(column,)))
