@@ -97,7 +97,7 @@ class PrototypeMemory:
                 where="update.strategy=prototypes",
                 expected=f"{CELL_PEOPLE} people or more who teach",
                 got=f"{len(people)}",
-                fix="wait for more people, or begin a line that keeps rows of those who agree to it: update.strategy=rows",
+                fix="wait for more people, or begin a line that keeps rows of those who agree: update.strategy=rows",
             )
         self._flagged |= (rows.inputs[:, self.layout.known // 2 : self.layout.known] > 0).any(axis=0)
         draws = np.random.default_rng([self.seed, len(self._cells), len(self._cells.get(domain, ()))])
