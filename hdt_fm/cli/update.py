@@ -70,14 +70,20 @@ def plan(config: Config) -> dict[str, Any]:
     settings, folder = _settings(config), open_shards(config)
     line = Path(settings.line)
     if not line.exists():
-        return {"line": "begins", "domain": settings.domain, "people": len(folder.manifest.subjects)}
+        chosen = settings.strategy or DEFAULT
+        return {
+            "line": "begins",
+            "domain": settings.domain,
+            "people": len(folder.manifest.subjects),
+            "strategy": f"{chosen}: {STRATEGIES[chosen].summary}",
+        }
     with Versions(line).opened() as files:
         state = State.read(files)
     return {
         "line": "goes on",
         "domain": settings.domain,
         "people": len(folder.manifest.subjects),
-        "strategy": state.domains.strategy,
+        "strategy": f"{state.domains.strategy}: {STRATEGIES[state.domains.strategy].summary}",
         "domains before": ", ".join(one.name for one in state.domains.domains),
     }
 

@@ -12,7 +12,8 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Float64
 
-from hdt_fm.schema.errors import RecordingError, UnitError, unknown_name
+from hdt_fm.schema.errors import RecordingError, unknown_name
+from hdt_fm.schema.units import conversion
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,11 @@ class ExposureKind:
         Raises:
             UnitError: If the unit is not in this kind's table.
         """
-        if unit == self.unit:
-            return 1.0, 0.0
-        if unit in self.units:
-            return self.units[unit]
-        raise UnitError(
-            f"Unit {unit!r} is not known for the exposure {self.name!r}",
-            expected=f"one of: {', '.join([self.unit, *sorted(self.units)])}",
+        return conversion(
+            unit,
+            self.unit,
+            self.units,
+            of=f"the exposure {self.name!r}",
             fix="correct the unit, or add it to hdt_fm/schema/exposure.py",
         )
 

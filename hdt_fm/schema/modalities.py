@@ -13,7 +13,8 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TypeVar
 
-from hdt_fm.schema.errors import UnitError, UnknownNameError, unknown_name
+from hdt_fm.schema.errors import UnknownNameError, unknown_name
+from hdt_fm.schema.units import conversion
 
 T = TypeVar("T")
 
@@ -57,13 +58,11 @@ class Modality:
         Raises:
             UnitError: If the unit is not in this modality's table.
         """
-        if unit == self.unit:
-            return 1.0, 0.0
-        if unit in self.units:
-            return self.units[unit]
-        raise UnitError(
-            f"Unit {unit!r} is not known for modality {self.name!r}",
-            expected=f"one of: {', '.join([self.unit, *sorted(self.units)])}",
+        return conversion(
+            unit,
+            self.unit,
+            self.units,
+            of=f"modality {self.name!r}",
             fix="correct the unit in the reader or the mapping, or add it to hdt_fm/schema/modalities.py",
         )
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,15 +70,32 @@ class Readings:
         return float(sum(one.observed.sum() * one.step_s for one in self.series))
 
 
-def read(path: Path, settings: Mapping[str, str], task: ForecastTask, preparation: ModalityPreparation) -> Readings:
-    """Read, cut at the moment of asking, prepare as the training windows were.
+class There(NamedTuple):
+    """What lies at a path, and what was typed of its clock.
+
+    Attributes:
+        source: Format or cohort.
+        found: Visits with a recording of the modality.
+        offset: Seconds that the person's clock is ahead of UTC; None where it was not typed.
+        at_s: Up to when; None takes all.
+    """
+
+    visits: Sequence[Visit]
+    source: str
+    found: list[tuple[Visit, Recording]]
+    offset: int | None
+    at_s: float | None
+
+
+def there(path: Path, settings: Mapping[str, str], name: str) -> There:
+    """One person's recordings of a modality at a path.
 
     Args:
         settings: Of `SETTINGS`, as typed.
 
     Raises:
         ConfigError: If a setting cannot be read.
-        ReaderError, RecordingError: If there is no such recording, or it is too coarse, too old or too sparse.
+        ReaderError: If there is no such recording.
     """
     if not is_simulated(settings) and not path.exists():
         raise ReaderError(
@@ -88,7 +106,20 @@ def read(path: Path, settings: Mapping[str, str], task: ForecastTask, preparatio
     offset = whole_number(settings, "utc_offset_s") if "utc_offset_s" in settings else None
     at_s = moment_of(settings["at"]) if "at" in settings else None
     visits, source = visits_of_one(path, settings, expected=WHAT)
-    found = with_modality(visits, preparation.source or task.modality)
+    return There(visits, source, with_modality(visits, name), offset, at_s)
+
+
+def read(path: Path, settings: Mapping[str, str], task: ForecastTask, preparation: ModalityPreparation) -> Readings:
+    """Read, cut at the moment of asking, prepare as the training windows were.
+
+    Args:
+        settings: Of `SETTINGS`, as typed.
+
+    Raises:
+        ConfigError: If a setting cannot be read.
+        ReaderError, RecordingError: If there is no such recording, or it is too coarse, too old or too sparse.
+    """
+    _, source, found, offset, at_s = there(path, settings, preparation.source or task.modality)
     cut = [_until(visit, one, at_s, offset_of(visit, one, offset, at_s)) for visit, one in found]
     kept = [one for one in cut if one is not None]
     if not kept:

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hdt_fm.cli.twin.arguments import whole_number
-from hdt_fm.cli.twin.person import is_simulated, visits_of_one
-from hdt_fm.cli.twin.readings import SIMULATED, WHAT, clock_of, moment_of, offset_of, with_modality
+from hdt_fm.cli.twin.person import is_simulated
+from hdt_fm.cli.twin.readings import SIMULATED, clock_of, offset_of, there
 from hdt_fm.cli.twin.refusals import check_step
-from hdt_fm.schema.errors import ConfigError, ReaderError, RecordingError
+from hdt_fm.schema.errors import ConfigError, RecordingError
 from hdt_fm.schema.modalities import modality
 from hdt_fm.schema.preparation import ModalityPreparation
 from hdt_fm.schema.recording import NS_PER_S, Recording, Visit
@@ -65,16 +64,7 @@ def read_window(path: Path, settings: Mapping[str, str], task: ForecastTask, pre
         ConfigError: If a setting cannot be read.
         ReaderError, RecordingError: If there is no such recording, or it is too coarse.
     """
-    if not is_simulated(settings) and not path.exists():
-        raise ReaderError(
-            "There is nothing at this path",
-            expected=f"{WHAT}, or a folder of recordings",
-            fix="look for a slip in the path, or give it from where you are",
-        )
-    offset = whole_number(settings, "utc_offset_s") if "utc_offset_s" in settings else None
-    at_s = moment_of(settings["at"]) if "at" in settings else None
-    visits, source = visits_of_one(path, settings, expected=WHAT)
-    found = with_modality(visits, preparation.source or task.modality)
+    visits, source, found, offset, at_s = there(path, settings, preparation.source or task.modality)
     for _, one in found:
         check_step(one, task)
         _check_unfiltered(one, task, preparation)

@@ -17,7 +17,7 @@ from hdt_fm.checkpoint import build_model, load, save_model
 from hdt_fm.checkpoint.versions import Versions
 from hdt_fm.cli.main import EXIT_INTERRUPTED, EXIT_OK, EXIT_USER_ERROR, main
 from hdt_fm.cli.series import told as told_to_head
-from hdt_fm.cli.twin import readings, window
+from hdt_fm.cli.twin import readings
 from hdt_fm.cli.twin.asked import AskedHead
 from hdt_fm.cli.twin.kept import open_twin, readings_of
 from hdt_fm.cli.twin.window import Whose, check_whose, read_window, whose_digest
@@ -551,8 +551,7 @@ def treated():
 def test_a_what_if_is_told_of_a_twin_what_it_is_told_of_the_export(monkeypatch, tmp_path, step_s):
     names = ("bolus", "carbs", "insulin_rate")
     task = replace(ForecastTask.of({**ASKED, "windows": 0}), step_s=step_s, treatments=names)
-    for module in (readings, window):
-        monkeypatch.setattr(module, "visits_of_one", lambda *_, **__: ([treated()], "glooko"))
+    monkeypatch.setattr(readings, "visits_of_one", lambda *_, **__: ([treated()], "glooko"))
     preparation = ModalityPreparation(sampling_rate_hz=1 / step_s, resampling="newest")
     whole = readings.read(tmp_path, {}, task, preparation)
     people = OfPeople((0.1, 0.9), (0.0, 0.0), (1.0, 1.0))
