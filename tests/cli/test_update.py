@@ -290,11 +290,19 @@ def test_a_checkpoint_without_such_a_head_begins_nothing(ground: Path, tmp_path:
     assert not (tmp_path / "line").exists()
 
 
+def test_a_line_is_no_twin_that_could_be_deleted(line: Path, capsys) -> None:
+    before = {path: path.read_bytes() for path in line.rglob("*") if path.is_file()}
+    assert main(["twin", "delete", str(line), "--yes"]) == EXIT_USER_ERROR
+    assert "a line of a model" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in line.rglob("*") if path.is_file()} == before
+
+
 def test_a_dry_run_says_what_would_be_learned(ground: Path, line: Path, capsys) -> None:
     assert went_on(ground, line, "--dry-run", "--json") == EXIT_OK
     told = json.loads(capsys.readouterr().out)
     assert told["line"] == "goes on"
     assert told["domains before"] == "first, second"
+    assert told["strategy"].startswith("prototypes: rehearses")
 
 
 def test_its_intervals_hold_for_people_apart(line: Path) -> None:
