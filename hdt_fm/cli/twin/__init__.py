@@ -15,6 +15,7 @@ WORDS = {
     "what-if": "glucose under one plan of insulin and food against another: the effect, and what speaks against it",
     "create": "a folder that is one person's twin, from a first export or empty",
     "update": "what is new in an export, absorbed into a twin: one version, one line of its ledger",
+    "move": "another checkpoint, such as an updated one, in place of the one that a twin was made with",
     "show": "what a twin holds, in words",
     "log": "what made each version of a twin or a model, and how it scored",
     "rollback": "an earlier version of a twin or a model in use again, bit for bit",

@@ -122,7 +122,7 @@ def brain_for(state: TwinState, settings: Mapping[str, str]) -> Brain:
             where="checkpoint",
             expected=f"the digest {state.reference.digest[:12]}",
             got=found.reference.digest[:12],
-            fix="give that checkpoint, or make a new twin: what was learned on one head is no use to another",
+            fix="give that checkpoint, or let the twin go over to this one: hdt-fm twin move FOLDER checkpoint=NEW",
         )
     return found
 

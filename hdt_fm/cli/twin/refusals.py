@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from hdt_fm.schema.errors import RecordingError
+from hdt_fm.schema.preparation import ModalityPreparation
 from hdt_fm.schema.recording import Recording
 from hdt_fm.schema.series import DAY_S, ForecastTask, Series
 from hdt_fm.signal.moments import MAX_AGE_S, context_at, known_until
@@ -29,6 +30,25 @@ def check_step(one: Recording, task: ForecastTask) -> None:
             expected=f"a reading every {task.step_s / 60:g} min or more often",
             got=f"one every {step_s / 60:g} min",
             fix="take a checkpoint that was taught with readings so far apart",
+        )
+
+
+def check_unfiltered(step_s: float, task: ForecastTask, preparation: ModalityPreparation) -> None:
+    """A filter on the way to another step looks ahead, which nothing can do to readings as they come.
+
+    Args:
+        step_s: Of the readings; 0 where there are none yet.
+
+    Raises:
+        RecordingError: If the head's windows went through one, and these readings would.
+    """
+    if step_s and preparation.resampling == "filter" and abs(step_s - task.step_s) > 0.01 * task.step_s:
+        raise RecordingError(
+            "The checkpoint's windows were resampled by a filter that looks ahead, which no stream can do",
+            where="preparation.resampling",
+            expected=f"a reading every {task.step_s / 60:g} min, or a checkpoint with resampling newest or mean",
+            got=f"one every {step_s / 60:g} min",
+            fix="shard, pretrain and finetune with preparation=glucose_5min or glucose_15min",
         )
 
 

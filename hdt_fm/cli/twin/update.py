@@ -117,7 +117,7 @@ def _nights(folder: Path, path: Path, settings: dict[str, str]) -> dict[str, Any
     counts, digest = take_in_nights(kept.state, given, path, confirmed=confirmed, cohort="cohort" in settings)
     if not counts.new:
         raise nothing_new("night", counts)
-    facts = {"kind": "nights", **_counted("nights", counts), **_spent(kept.state, begun)}
+    facts = {"kind": "nights", **_counted("nights", counts), **spent(kept.state, begun)}
     return commit(kept.versions, kept.state, (digest,), {}, facts, given.notes)
 
 
@@ -152,7 +152,7 @@ def facts_of(found: "Absorbed", state: "TwinState", begun: float) -> dict[str, A
     facts |= _counted("treatments", found.treatments)
     if state.watch is not None and state.watch.proposal is not None:
         facts["open proposal"] = state.watch.proposal.cause
-    return {**facts, "forecasts made": found.forecasts, **_spent(state, begun)}
+    return {**facts, "forecasts made": found.forecasts, **spent(state, begun)}
 
 
 def scores_of(found: "Absorbed", lately: Any, state: "TwinState") -> dict[str, float]:
@@ -174,7 +174,8 @@ def _counted(what: str, counts: "Counts") -> dict[str, int]:
     return {f"{what} {word}": getattr(counts, name) for name, word in names.items() if getattr(counts, name)}
 
 
-def _spent(state: "TwinState", begun: float) -> dict[str, float]:
+def spent(state: "TwinState", begun: float) -> dict[str, float]:
+    """Seconds since, and megabytes that are kept."""
     from hdt_fm.twin.state.state import bytes_kept
 
     return {"seconds": round(time.perf_counter() - begun, 3), "MB": round(bytes_kept(state) / 1e6, 3)}

@@ -8,36 +8,20 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-import torch
 
-from hdt_fm.checkpoint import build_model, save_model
 from hdt_fm.cli.main import EXIT_INTERRUPTED, EXIT_OK, EXIT_USER_ERROR, main
 from hdt_fm.cli.twin import readings
 from hdt_fm.cli.twin.refusals import check_habits
 from hdt_fm.evaluation.backtest.floors import LEVELS
 from hdt_fm.metrics.events import EVENTS
-from hdt_fm.schema.manifest import ModelConfig, Part, Preprocess
-from hdt_fm.schema.preparation import ModalityPreparation, Preparation
+from hdt_fm.schema.preparation import ModalityPreparation
 from hdt_fm.schema.privacy import private_traces
 from hdt_fm.schema.recording import Channel, Recording, Visit
 from hdt_fm.schema.series import ForecastTask
-from hdt_fm.schema.shard import ModalityColumn
 from hdt_fm.schema.subject import SubjectKey
+from tests.cli.twin.tiny_twin import ASKED, DAY, KNOWN, STEP_S, USUAL, saved, wave
 
-STEP_S, DAY = 900.0, 86_400
 BEGIN = int(np.datetime64("2026-03-01T00:02:00").astype("datetime64[s]").astype(np.int64))
-ASKED = {
-    "modality": "glucose",
-    "unit": "mg/dL",
-    "step_s": STEP_S,
-    "context_s": 10_800.0,
-    "horizons_s": [1800.0, 3600.0],
-    "every_s": 1800.0,
-    "windows": 2,
-    "apart_s": 86_400.0,
-}
-# Context, changes and the own past; the tasks of `cli/series.py` say how many that is.
-KNOWN = 15 + 12 + 9
 # Beside what the forecast is told of each of two events: four shares, hours since, two spans of the day.
 RISK = {
     "known": KNOWN + 2 * 7,
@@ -50,63 +34,23 @@ RISK = {
     "asked": ASKED,
     "described": [asdict(event) for event in EVENTS["glucose"]],
 }
-USUAL = [[110.0, 170.0], [15.0, 45.0], [0.8, 1.0]]
 NAMES = ["forecast.html", "forecast.json", "forecast.png"]
-
-
-def saved(folder, heads, modality="glucose", unit="mg/dL", risk=None):
-    """A tiny model that saw nothing; heads by name and what they are asked, and the arguments of one of risks."""
-    column = ModalityColumn(
-        name=modality, unit=unit, channels=1, sampling_rate_hz=1 / STEP_S, samples=104, encoding="f32"
-    )
-    part = {"levels": list(LEVELS), "known": KNOWN, "in_features": 8, "horizons": 2, "width": 8, "hidden": 8}
-    parts = {
-        name: Part(name="series_forecast", args={**part, "members": 1, "asked": asked}) for name, asked in heads.items()
-    }
-    if risk is not None:
-        parts["risk_glucose"] = Part(name="event_risk", args=risk)
-    config = ModelConfig(
-        modalities=(column,),
-        encoder=Part(name="recurrent", args={"width": 8, "patch_s": 3600.0, "points": 4, "ahead_s": 7200.0}),
-        projection=Part(name="projection", args={"dim": 4}),
-        heads=parts,
-        statistics={modality: (140.0, 40.0)},
-        window_s=93_600.0,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = build_model(config).eval()
-    for name in heads:
-        model.heads[name].spread.fill_(20.0)
-        model.heads[name].score_spread.fill_(10.0)
-        model.heads[name].usual.copy_(torch.tensor(USUAL))
-    if risk is not None:
-        model.heads["risk_glucose"].members[0].network.begin_at(torch.tensor([[0.02, 0.2], [0.05, 0.3]]))
-        model.heads["risk_glucose"].start.copy_(torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
-    one = ModalityPreparation(sampling_rate_hz=1 / STEP_S)
-    preparation = Preparation(window_s=93_600.0, hop_s=1800.0, min_coverage=0.3, modalities={modality: one})
-    save_model(model, folder, preprocess=Preprocess(preparation=preparation, modalities=(column,)))
-    return folder
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    return saved(tmp_path_factory.mktemp("model") / "checkpoint", {"forecast_glucose": ASKED})
+    return saved(tmp_path_factory.mktemp("model") / "checkpoint")
 
 
 @pytest.fixture(scope="module")
 def beside(tmp_path_factory):
     """The same with a head of risks, which says the same of every moment."""
-    return saved(tmp_path_factory.mktemp("model") / "checkpoint", {"forecast_glucose": ASKED}, risk=RISK)
+    return saved(tmp_path_factory.mktemp("model") / "checkpoint", risk=RISK)
 
 
 def day_wave(days=6.0, step_s=300, rough=3.0, level=140.0, seed=0):
-    """mg/dL: a daily wave, and slow noise that grows with `rough`."""
-    count, draws = round(days * DAY / step_s), np.random.default_rng(seed)
-    noise = np.zeros(count)
-    for at in range(1, count):
-        noise[at] = 0.9 * noise[at - 1] + draws.normal(0, rough)
-    return level + 25 * np.sin(2 * np.pi * np.arange(count) * step_s / DAY) + noise
+    """mg/dL, of so many days."""
+    return wave(seed, level, rough, round(days * DAY / step_s), step_s)
 
 
 @pytest.fixture
@@ -396,8 +340,8 @@ def test_a_head_is_missing(write, refused, tmp_path):
     other = saved(
         tmp_path / "other",
         {"forecast_heart_rate": {**ASKED, "modality": "heart_rate", "unit": "bpm"}},
-        "heart_rate",
-        "bpm",
+        modality="heart_rate",
+        unit="bpm",
     )
     assert "got: forecast_heart_rate" in refused(write(), f"checkpoint={other}")
     wrong = saved(tmp_path / "wrong", {"forecast_glucose": {**ASKED, "modality": "heart_rate"}})
@@ -456,7 +400,7 @@ def test_later_readings_change_no_chance(write, forecast, beside):
     ],
 )
 def test_a_head_of_risks_that_is_told_something_else_is_refused(write, refused, tmp_path, asked, words):
-    other = saved(tmp_path / "other", {"forecast_glucose": ASKED}, risk={**RISK, "asked": {**ASKED, **asked}})
+    other = saved(tmp_path / "other", risk={**RISK, "asked": {**ASKED, **asked}})
     error = refused(write(), f"checkpoint={other}")
     assert "Two heads of one checkpoint are not told the same" in error
     assert all(word in error for word in words)
@@ -464,7 +408,7 @@ def test_a_head_of_risks_that_is_told_something_else_is_refused(write, refused, 
 
 def test_a_head_of_other_events_is_refused(write, refused, tmp_path):
     described = [{**RISK["described"][0], "name": "below 54 mg/dL", "threshold": 54.0}, RISK["described"][1]]
-    other = saved(tmp_path / "other", {"forecast_glucose": ASKED}, risk={**RISK, "described": described})
+    other = saved(tmp_path / "other", risk={**RISK, "described": described})
     error = refused(write(), f"checkpoint={other}")
     assert "The head of risks answers other events" in error
     assert "expected: below 70 mg/dL, above 180 mg/dL" in error

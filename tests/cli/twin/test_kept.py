@@ -7,29 +7,24 @@ import re
 import shutil
 import zipfile
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
-import torch
 
-from hdt_fm.checkpoint import build_model, load, save_model
+from hdt_fm.checkpoint import load
 from hdt_fm.checkpoint.versions import Versions
-from hdt_fm.cli.main import EXIT_INTERRUPTED, EXIT_OK, EXIT_USER_ERROR, main
+from hdt_fm.cli.main import EXIT_INTERRUPTED, EXIT_OK, main
 from hdt_fm.cli.series import told as told_to_head
 from hdt_fm.cli.twin import readings
 from hdt_fm.cli.twin.asked import AskedHead
 from hdt_fm.cli.twin.kept import open_twin, readings_of
 from hdt_fm.cli.twin.window import Whose, check_whose, read_window, whose_digest
-from hdt_fm.evaluation.backtest.floors import LEVELS
 from hdt_fm.schema.errors import RecordingError
 from hdt_fm.schema.ledger import Told
-from hdt_fm.schema.manifest import ModelConfig, Part, Preprocess
-from hdt_fm.schema.preparation import ModalityPreparation, Preparation
+from hdt_fm.schema.preparation import ModalityPreparation
 from hdt_fm.schema.privacy import private_traces
 from hdt_fm.schema.recording import Channel, LabelTrack, Recording, Visit
 from hdt_fm.schema.series import ForecastTask, Series
-from hdt_fm.schema.shard import ModalityColumn
 from hdt_fm.schema.subject import SubjectKey
 from hdt_fm.training.forecasts import ask, ask_hidden
 from hdt_fm.twin.drift.cause import Proposal
@@ -41,123 +36,7 @@ from hdt_fm.twin.state.learned import Learned
 from hdt_fm.twin.state.state import Reference, TwinState
 from hdt_fm.twin.state.stream import absorb
 from hdt_fm.twin.state.tracks import Counts
-
-STEP_S, DAY = 900.0, 86_400
-# So that three hours of context are full at midnight UTC: the days of a forecast of the whole then begin there too.
-BEGIN = int(np.datetime64("2026-02-28T21:15:00").astype("datetime64[s]").astype(np.int64))
-ASKED = {
-    "modality": "glucose",
-    "unit": "mg/dL",
-    "step_s": STEP_S,
-    "context_s": 10_800.0,
-    "horizons_s": [1800.0, 3600.0],
-    "every_s": 1800.0,
-    "windows": 2,
-    "apart_s": 86_400.0,
-}
-COUNT = 6 * 96 + 12
-
-
-def saved(folder, seed=0, resampling="newest"):
-    """A tiny model that saw nothing."""
-    column = ModalityColumn(
-        name="glucose", unit="mg/dL", channels=1, sampling_rate_hz=1 / STEP_S, samples=104, encoding="f32"
-    )
-    head = {"levels": list(LEVELS), "known": 36, "in_features": 8, "horizons": 2, "width": 8, "hidden": 8, "members": 1}
-    config = ModelConfig(
-        modalities=(column,),
-        encoder=Part(name="recurrent", args={"width": 8, "patch_s": 3600.0, "points": 4, "ahead_s": 7200.0}),
-        projection=Part(name="projection", args={"dim": 4}),
-        heads={"forecast_glucose": Part(name="series_forecast", args={**head, "asked": ASKED})},
-        statistics={"glucose": (140.0, 40.0)},
-        window_s=93_600.0,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = build_model(config).eval()
-    made = model.heads["forecast_glucose"]
-    made.spread.fill_(20.0)
-    made.score_spread.fill_(10.0)
-    made.usual.copy_(torch.tensor([[110.0, 170.0], [15.0, 45.0], [0.8, 1.0]]))
-    # One that says nothing is fitted by nothing: answers that move with what is told.
-    last = list(made.members[0].network.parameters())[-2]
-    torch.nn.init.normal_(last, std=0.1, generator=torch.Generator().manual_seed(seed))
-    one = ModalityPreparation(sampling_rate_hz=1 / STEP_S, resampling=resampling)
-    preparation = Preparation(window_s=93_600.0, hop_s=1800.0, min_coverage=0.3, modalities={"glucose": one})
-    save_model(model, folder, preprocess=Preprocess(preparation=preparation, modalities=(column,)))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    return saved(tmp_path_factory.mktemp("model") / "checkpoint")
-
-
-def wave(seed=0, level=140.0):
-    draws, noise = np.random.default_rng(seed), np.zeros(COUNT)
-    for at in range(1, COUNT):
-        noise[at] = 0.9 * noise[at - 1] + draws.normal(0, 5)
-    return level + 25 * np.sin(2 * np.pi * np.arange(COUNT) * STEP_S / DAY) + noise
-
-
-def table(folder, first=0, last=COUNT, values=None, name="glucose", modality="glucose", step_s=STEP_S):
-    """A mapped table of these readings; its path."""
-    values = wave() if values is None else values
-    folder.mkdir(exist_ok=True)
-    rows = [f"{BEGIN + round(at * step_s)},{values[at]:.1f}" for at in range(first, last)]
-    (folder / f"{name}.csv").write_text("\n".join(["t,g", *rows]) + "\n")
-    unit = "mg/dL" if modality == "glucose" else "bpm"
-    told = f"time: {{column: t, unit: s}}\nsampling_rate_hz: {1 / step_s!r}\nutc_offset_s: 3600\nsignals:\n"
-    (folder / f"{name}.yaml").write_text(told + f"  {modality}: {{columns: [g], unit: {unit}}}\n")
-    return folder / f"{name}.csv"
-
-
-@pytest.fixture
-def write(tmp_path, monkeypatch):
-    """`table` in a folder of the current one, which is empty."""
-    monkeypatch.chdir(tmp_path)
-    # A picture takes a third of the time.
-    monkeypatch.setattr("hdt_fm.twin.forecast.page.fan_picture", lambda told: b"")
-    return partial(table, tmp_path / "in")
-
-
-@pytest.fixture
-def run(capsys):
-    """Words -> what was printed as JSON; it must succeed."""
-
-    def typed(*words):
-        assert main(["twin", *map(str, words), "--json"]) == EXIT_OK
-        return json.loads(capsys.readouterr().out)
-
-    return typed
-
-
-@pytest.fixture
-def refused(capsys):
-    """Words -> the error's words."""
-
-    def typed(*words):
-        assert main(["twin", *map(str, words)]) == EXIT_USER_ERROR
-        return capsys.readouterr().err
-
-    return typed
-
-
-@pytest.fixture(scope="module")
-def first(checkpoint, tmp_path_factory):
-    """A twin of the first four days; made once, since most tests only look at it."""
-    folder = tmp_path_factory.mktemp("twin")
-    words = ["create", str(table(folder / "in", 0, 400)), f"checkpoint={checkpoint}", "--to", str(folder / "my")]
-    assert main(["twin", *words]) == EXIT_OK
-    return folder / "my"
-
-
-@pytest.fixture
-def made(first, write, tmp_path):
-    """The same in the current folder."""
-    shutil.copytree(first, tmp_path / "my")
-    write(0, 400)
-    return tmp_path / "my"
+from tests.cli.twin.tiny_twin import ASKED, BEGIN, COUNT, DAY, STEP_S, saved, wave
 
 
 def told(run, *words):
@@ -273,7 +152,7 @@ def test_a_cohort_knows_its_people():
 
 
 def test_another_checkpoint_is_refused_and_a_moved_one_is_known(write, run, refused, made, checkpoint, tmp_path):
-    other = saved(tmp_path / "other", seed=1)
+    other = saved(tmp_path / "other", seed=1, resampling="newest", lively=True)
     assert "another checkpoint" in refused("forecast", "my", f"checkpoint={other}")
     assert "another checkpoint" in refused("update", "my", write(390), f"checkpoint={other}")
     before = told(run, "my")
@@ -340,7 +219,7 @@ def test_another_modality_and_readings_too_far_apart(write, refused, made):
 
 
 def test_readings_that_a_filter_would_look_ahead_in(write, run, refused, tmp_path):
-    filtered = saved(tmp_path / "filtered", resampling="filter")
+    filtered = saved(tmp_path / "filtered", lively=True)
     run("create", write(), f"checkpoint={filtered}", "--to", "alike")
     error = refused("create", write(step_s=300), f"checkpoint={filtered}", "--to", "new")
     assert "a filter that looks ahead" in error
