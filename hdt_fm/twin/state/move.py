@@ -29,11 +29,14 @@ def moved(old: TwinState, fresh: TwinState, ask: Asked, *, earlier: Window | Non
         ConfigError: If a proposal of the watch waits: its evidence is of the earlier head.
     """
     _check(old, fresh)
+    forecasts = 0
     if earlier is not None and len(old.readings):
-        absorb(fresh, before(earlier, float(old.readings.times_s[0])), ask)
+        forecasts = absorb(fresh, before(earlier, float(old.readings.times_s[0])), ask).forecasts
     found = absorb(fresh, kept_of(old), ask)
     learned = ("reference", "learned", "learned_until_s", "watch", "readings", "recorded", "events")
-    return replace(old, **{name: getattr(fresh, name) for name in learned}), found
+    return replace(old, **{name: getattr(fresh, name) for name in learned}), replace(
+        found, forecasts=found.forecasts + forecasts
+    )
 
 
 def kept_of(state: TwinState) -> Window:

@@ -46,6 +46,7 @@ def test_with_the_whole_export_it_is_as_if_the_head_had_always_been_the_other(re
     assert state.learned.layer.seen.tolist() == always.learned.layer.seen.tolist()
     assert state.watch.state() == always.watch.state()
     assert found.readings.new == len(old.readings)
+    assert found.forecasts == absorb(new_state(), record, other_head).forecasts
 
 
 def test_with_what_is_kept_alone_it_has_read_that_and_no_more(record):
