@@ -34,8 +34,7 @@ NAMES = (DUST.name, WARMTH.name)
 TRUE = {f"time constant of {kind.name}": kind.tau_d for kind in (DUST, WARMTH)}
 TRUE |= {f"knot of {DUST.name}": DUST.centre + KNOT * DUST.unit, f"{DUST.name} above the knot": SLOPE / DUST.unit}
 # Cohorts behind all but R2, and worlds whose numbers are known.
-OTHER_SEEDS, MORE = 1_000, {"single": 60}
-USUALLY = 24
+OTHER_SEEDS, MANY, USUALLY = 1_000, 60, 24
 KNOWN: tuple[World, ...] = ("single", "missing", "interacting")
 ALONE, SHOULD = "interacting, product left out", "as should be"
 
@@ -152,7 +151,7 @@ def table(*, quick: bool, seeds: int, progress: Progress | None = None) -> Resul
         cohorts = [cohort_of(world, seed, people) for seed in range(some)]
         results.append(recover("dose recovery", cohorts, models(world), headline=OURS))
         tell(world)
-    many = {world: 1 if quick else MORE.get(world, USUALLY) for world in WORLDS}
+    many = {world: 1 if quick else MANY if world in KNOWN else USUALLY for world in WORLDS}
     trains = {
         world: [cohort_of(world, OTHER_SEEDS + seed, people).train for seed in range(many[world])] for world in WORLDS
     }

@@ -7,119 +7,23 @@ of the year. It is no proof that the one makes the other: what varies with an ex
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from scipy.stats import t as student
 
-from hdt_fm.layers.accumulators import Held, nothing_held
-from hdt_fm.layers.dose_fit import Fitted
+from hdt_fm.layers.accumulators import nothing_held
 from hdt_fm.layers.dose_law import STEP, DoseLaw, Form, three
 from hdt_fm.layers.dose_learn import Learned, held_of, learn_doses
+from hdt_fm.layers.dose_plain import KeptLaw, from_plain, plain_of
+from hdt_fm.layers.dose_told import Dosed, DoseState, Effects, Followed, Number
 from hdt_fm.layers.within_people import Season
 from hdt_fm.schema.errors import CheckpointError, ConfigError, ShapeError
 
-FORMAT = 1
+__all__ = ["DoseState", "Dosed", "Effects", "ExposureDose", "Followed", "Number", "first_that_fits"]
+
 LEVEL, WRONG = 0.95, 0.05
-_ARRAYS = {"fitted": ("log_tau", "knots", "slopes", "spread", "held"), "learned": ("middle", "unseen", "chance")}
-
-
-@dataclass(frozen=True)
-class Followed:
-    """People on one grid; a person a row, recordings of one person in one row with NaN between.
-
-    Attributes:
-        exposures: In their units; NaN where not known.
-        outcome: NaN where not known.
-        day: Of the calendar, for the season; the same calendar for all.
-
-    Raises:
-        ShapeError: If these do not fit, or a day is not known.
-    """
-
-    exposures: Float[np.ndarray, "person exposure step"]
-    outcome: Float[np.ndarray, "_ _"]
-    day: Float[np.ndarray, "_ _"]
-
-    def __post_init__(self) -> None:
-        people, _, steps = self.exposures.shape
-        if not self.outcome.shape == self.day.shape == (people, steps) or not np.isfinite(self.day).all():
-            raise ShapeError(
-                "What was followed does not hold together",
-                where="Followed",
-                expected="exposures (person, exposure, step), outcome and finite day (person, step)",
-                got=", ".join(str(one.shape) for one in (self.exposures, self.outcome, self.day)),
-            )
-
-
-@dataclass(frozen=True)
-class Number:
-    """A learned number and its 95 % interval over people; NaN bounds where it met a limit: the data did not say."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Dosed:
-    """Doses at the end of each step, in units of the exposure.
-
-    Attributes:
-        value: NaN where too little of what counts was seen.
-        low, high: 95 % by what the time constant and the unseen leave open; not how people differ.
-        seen: Share of all that counts that was seen.
-    """
-
-    value: Float[np.ndarray, "person exposure step"]
-    low: Float[np.ndarray, "person exposure step"]
-    high: Float[np.ndarray, "person exposure step"]
-    seen: Float[np.ndarray, "person exposure step"]
-
-
-@dataclass(frozen=True)
-class Effects:
-    """What doses do, in the outcome's unit, against the middle dose of training people.
-
-    Attributes:
-        value: NaN where too little of what counts was seen of an exposure.
-        low, high: 95 % by what training people and what was not seen leave open; not how people differ.
-    """
-
-    value: Float[np.ndarray, "person step"]
-    low: Float[np.ndarray, "person step"]
-    high: Float[np.ndarray, "person step"]
-
-
-@dataclass(frozen=True)
-class DoseState:
-    """All that is kept of people's exposures: six numbers for each exposure, and for which time constants.
-
-    Attributes:
-        held: (person, exposure, 3): a step below the time constant, at it, a step above.
-        taus: In steps.
-    """
-
-    held: Held
-    taus: Float[np.ndarray, " exposure"]
-
-    def arrays(self) -> dict[str, Float[np.ndarray, "..."]]:
-        """Plain copies, of which `of` makes it again."""
-        return {**self.held.arrays(), "taus": self.taus.copy()}
-
-    @classmethod
-    def of(cls, arrays: Mapping[str, np.ndarray]) -> "DoseState":
-        """The same as the one whose `arrays` these are.
-
-        Raises:
-            ShapeError: If they are no state.
-        """
-        held, taus = Held.of(arrays), np.asarray(arrays.get("taus", np.zeros(0)), dtype=np.float64)
-        if held.total.ndim != 3 or held.total.shape[1:] != (*taus.shape, 3):
-            raise ShapeError("A dose's state does not hold together", expected="(person, exposure, 3), a tau for each")
-        return cls(held, taus.copy())
 
 
 class ExposureDose:
@@ -271,63 +175,20 @@ class ExposureDose:
 
     def plain(self) -> dict[str, Any]:
         """All that it is, as lists, numbers and words, of which `of` makes it again."""
-        learned, names = self.learned, self.law.exposures
-        parts = {"fitted": learned.fitted, "learned": learned}
-        arrays = {name: getattr(parts[of], name).tolist() for of, some in _ARRAYS.items() for name in some}
-        return {
-            "format": FORMAT,
-            "exposures": list(names),
-            "forms": list(self.law.forms),
-            "pairs": [[names[one], names[other]] for one, other in self.law.pairs],
-            "season": self.season,
-            "enough": self.enough,
-            "people": learned.people,
-            "noise": learned.fitted.noise,
-            "misfit": learned.misfit,
-            **arrays,
-        }
+        return plain_of(KeptLaw(self.law, self.season, self.enough, self.learned))
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "ExposureDose":
-        """The same as the one whose `plain` this is.
+        """The same as the one whose `plain` this is; it may come from others.
 
         Raises:
-            CheckpointError: If it is of another format, or its numbers do not fit its law.
+            CheckpointError: If it is of another format, or cannot be.
         """
-        if plain.get("format") != FORMAT:
-            got = str(plain.get("format"))
-            raise CheckpointError(
-                "A dose head is of another format", expected=str(FORMAT), got=got, fix="learn it anew"
-            )
-        made = cls(
-            exposures=plain["exposures"],
-            forms=plain["forms"],
-            pairs=[(one, other) for one, other in plain["pairs"]],
-            season=plain["season"],
-            enough=float(plain["enough"]),
-        )
-        arrays = {name: np.array(plain[name], dtype=np.float64) for some in _ARRAYS.values() for name in some}
-        law, all_numbers = made.law, made.law.numbers
-        wanted = {"log_tau": len(law.forms), "knots": len(law.bending), "slopes": len(law.slope_names)}
-        fits = all(arrays[name].shape == (count,) for name, count in wanted.items())
-        if not fits or arrays["spread"].shape != (all_numbers, all_numbers) or arrays["held"].shape != (all_numbers,):
-            raise CheckpointError("A dose head's numbers do not fit its law", expected=f"{all_numbers} numbers")
-        fitted = Fitted(
-            log_tau=arrays["log_tau"],
-            knots=arrays["knots"],
-            slopes=arrays["slopes"],
-            spread=arrays["spread"],
-            held=arrays["held"].astype(np.bool_),
-            noise=float(plain["noise"]),
-        )
-        made._learned = Learned(
-            fitted=fitted,
-            people=int(plain["people"]),
-            middle=arrays["middle"],
-            unseen=arrays["unseen"],
-            chance=arrays["chance"],
-            misfit=float(plain["misfit"]),
-        )
+        kept = from_plain(plain)
+        names = kept.law.exposures
+        pairs = [(names[one], names[other]) for one, other in kept.law.pairs]
+        made = cls(exposures=names, forms=kept.law.forms, pairs=pairs, season=kept.season, enough=kept.enough)
+        made._learned = kept.learned
         return made
 
     def _reach(self) -> float:

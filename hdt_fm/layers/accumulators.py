@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.signal import lfilter
 from torch import Tensor, nn
 
 from hdt_fm.schema.errors import ConfigError, ShapeError
@@ -114,6 +115,21 @@ def leaky(
         empty = state.total[..., None, :][..., :0, :]
         return Held(empty, empty), state
     return Held(torch.stack(totals, dim=-2), torch.stack(masses, dim=-2)), Held(total, mass)
+
+
+def leaky_by_step(values: Float[np.ndarray, "*rows time"], tau: Float[np.ndarray, " tau"]) -> Held:
+    """What `leaky` holds along spans of one step each, from nothing seen on, all at once: for learning.
+
+    Numerics: as `leaky` but for rounding; who goes on from a state takes that one, which is the same in pieces.
+    """
+    there = np.isfinite(values)
+    level = np.where(there, values, 0.0)
+    found = [
+        [lfilter([-np.expm1(-1.0 / one)], [1.0, -np.exp(-1.0 / one)], part, axis=-1) for one in tau]
+        for part in (level, there.astype(np.float64))
+    ]
+    total, mass = (torch.from_numpy(np.stack(some, axis=-1)) for some in found)
+    return Held(total, mass)
 
 
 class LeakyBank(nn.Module):

@@ -70,10 +70,13 @@ class CrossBasis(nn.Module):
         value_knots: Inside of the ends.
         longest: Lag, in steps; 0 is today.
         lag_knots: Inside of 0 and the longest.
-        kind: Of both splines.
+        kind: Of both splines; natural ones without inner knots are straight lines.
+        lag_degree: Of a polynomial over lags in place of splines, which then have no knots. Its basis is that of
+            B-splines on the ends, since powers of a lag are nearly alike.
 
     Raises:
-        ConfigError: If knots do not rise between their ends, or the longest lag is not above 0.
+        ConfigError: If knots do not rise between their ends, the longest lag is not above 0, or a polynomial of lags
+            has knots or no degree.
     """
 
     lags: Tensor
@@ -86,14 +89,21 @@ class CrossBasis(nn.Module):
         longest: int,
         lag_knots: Sequence[float],
         kind: Kind = "natural",
+        lag_degree: int | None = None,
     ) -> None:
         super().__init__()
-        if longest < 1 or kind not in ("natural", "b"):
-            expected = 'a longest lag of 1 or more; "natural" or "b"'
-            raise ConfigError("The cross-basis cannot be built", expected=expected, got=f"{longest}, {kind!r}")
+        polynomial = lag_degree is not None and lag_degree > 0 and not len(lag_knots)
+        if longest < 1 or kind not in ("natural", "b") or (lag_degree is not None and not polynomial):
+            expected = 'a longest lag of 1 or more; "natural" or "b"; a degree of lags above 0, or knots of lags'
+            got = f"{longest}, {kind!r}, {lag_degree}, {len(lag_knots)} knots"
+            raise ConfigError("The cross-basis cannot be built", expected=expected, got=got)
         self.ends, self.value_knots, self.kind = ends, tuple(value_knots), kind
+        at, whole = torch.arange(longest + 1.0), (0.0, float(longest))
         self.register_buffer(
-            "lags", self._splines(torch.arange(longest + 1.0), tuple(lag_knots), (0.0, float(longest)))
+            "lags",
+            self._splines(at, tuple(lag_knots), whole)
+            if lag_degree is None
+            else b_splines(at, (), whole, degree=lag_degree),
         )
         _check(self.value_knots, ends)
 

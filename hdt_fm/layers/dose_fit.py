@@ -1,7 +1,6 @@
-"""Learning a law of doses: a search over time constants and knots, Gauss-Newton from the best, intervals over people.
+"""Learning a law of doses: a search over time constants and knots, Gauss-Newton from the best; what chance would do.
 
-Slopes follow from the rest in closed form, so only time constants and knots are searched. Intervals leave out one
-person at a time (the jackknife of one Gauss-Newton step, CR3): days of a person are not independent, people are.
+Slopes follow from the rest in closed form, so only time constants and knots are searched.
 """
 
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hdt_fm.layers.dose_law import DoseLaw, three
+from hdt_fm.layers.dose_spread import spread_of
 from hdt_fm.layers.within_people import WithinPeople, orthonormal
 
 # Of training doses: a knot beyond them has nothing on one side.
@@ -139,30 +139,16 @@ def refine(
         bent, (some, columns, slopes, left) = tried, found
         if gained < SETTLED:
             break
-    moves = within.left(law.bends(some, bent[taus:], slopes))
     held = np.concatenate([(bent <= start.low) | (bent >= start.high), np.zeros(len(slopes), dtype=np.bool_)])
-    spread = over_people(within, np.concatenate([moves, columns], axis=1), left, held)
+
+    def look(point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        some = doses(three(np.exp(point[:taus])))
+        columns = within.left(law.columns(some[1], point[taus:]))
+        moves = within.left(law.bends(some, point[taus:], slopes))
+        return np.concatenate([moves, columns], axis=1), target - columns @ slopes
+
+    spread = spread_of(within, look, bent, held, (start.low, start.high))
     return Fitted(bent[:taus], bent[taus:], slopes, spread, held, float(left.std()))
-
-
-def over_people(
-    within: WithinPeople, moves: Float[np.ndarray, "row number"], left: Float[np.ndarray, " row"], held: np.ndarray
-) -> Float[np.ndarray, "number number_too"]:
-    """Covariance of the numbers: each person is left out once, by one Gauss-Newton step.
-
-    Source: Bell and McCaffrey 2002 (Survey Methodology 28:169), the jackknife form; CR3.
-    """
-    free = ~held
-    size = np.sqrt(np.square(moves[:, free]).sum(axis=0)).clip(min=1e-300)
-    unit = moves[:, free] / size
-    whole, spread = unit.T @ unit, np.zeros((len(held), len(held)))
-    off = []
-    for at, many in zip(within.first, within.count, strict=True):
-        rows = unit[at : at + many]
-        off.append(np.linalg.lstsq(whole - rows.T @ rows, rows.T @ left[at : at + many], rcond=1e-10)[0] / size)
-    people = np.stack(off)
-    spread[np.ix_(free, free)] = (len(people) - 1) / len(people) * people.T @ people
-    return spread
 
 
 def chance_of_none(

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from hdt_fm.layers.accumulators import Held, leaky
+from hdt_fm.layers.accumulators import Held, leaky, leaky_by_step
 from hdt_fm.layers.dose_fit import Fitted, candidates, chance_of_none, refine, search
 from hdt_fm.layers.dose_law import DoseLaw, Form, three
 from hdt_fm.layers.within_people import Season, WithinPeople
@@ -49,18 +49,21 @@ class Learned:
     misfit: float
 
 
-def held_of(
-    exposures: Exposures, taus: Float[np.ndarray, "exposure tau"], *, start: Held | None = None
-) -> tuple[Held, Held]:
+def held_of(exposures: Exposures, taus: Float[np.ndarray, "exposure tau"], *, start: Held) -> tuple[Held, Held]:
     """Each exposure under its own time constants, in steps: (person, exposure, step, tau), and after the last step."""
     one = torch.ones(1, dtype=torch.float64)
     found = []
     for place, tau in enumerate(taus):
-        before = None if start is None else Held(start.total[:, place], start.mass[:, place])
+        before = Held(start.total[:, place], start.mass[:, place])
         values = torch.from_numpy(np.ascontiguousarray(exposures[:, place], dtype=np.float64))
         found.append(leaky(values, one.expand(values.shape), torch.from_numpy(np.ascontiguousarray(tau)), start=before))
     along, last = zip(*found, strict=True)
     return _stacked(along), _stacked(last)
+
+
+def held_from_nothing(exposures: Exposures, taus: Float[np.ndarray, "exposure tau"]) -> Held:
+    """As `held_of` from the first step on, but for rounding, and ten times as fast."""
+    return _stacked(tuple(leaky_by_step(exposures[:, place], tau) for place, tau in enumerate(taus)))
 
 
 def _stacked(held: tuple[Held, ...]) -> Held:
@@ -71,7 +74,7 @@ def doses_at(
     exposures: Exposures, taus: Float[np.ndarray, "_ tau"], rows: Bool[np.ndarray, "person step"]
 ) -> Float[np.ndarray, "tau row _"]:
     """Of the rows alone: (tau, row, exposure)."""
-    return _of_rows(held_of(exposures, taus)[0], rows)
+    return _of_rows(held_from_nothing(exposures, taus), rows)
 
 
 def _of_rows(held: Held, rows: Bool[np.ndarray, "person step"]) -> Float[np.ndarray, "tau row _"]:
@@ -93,8 +96,8 @@ def rows_that_count(
     longest = MOST_BURN_IN * outcome.shape[1] / -np.log(1 - BURNT_IN)
     begun = np.where(np.isfinite(exposures).cumsum(axis=2) > 0, 0.0, np.nan)
     both = (begun, taus.clip(max=longest)), (exposures, taus)
-    burnt, mass = (held_of(values, some)[0].mass[..., 0].numpy() for values, some in both)
-    rows: np.ndarray = np.isfinite(outcome) & (mass >= enough).all(axis=1) & (burnt >= BURNT_IN).all(axis=1)
+    burnt, mass = (held_from_nothing(values, some).mass[..., 0].numpy() for values, some in both)
+    rows: np.ndarray = np.isfinite(outcome) & (mass >= enough).all(axis=1) & (burnt >= BURNT_IN - SAME).all(axis=1)
     rows &= (rows.sum(axis=1) > 1)[:, None]
     people = int(rows.any(axis=1).sum())
     if people < FEWEST_PEOPLE:
@@ -123,7 +126,7 @@ def learn_doses(
         ConfigError: If too few people have days to learn from, or an exposure never varies within them.
     """
     tried = np.geomspace(SHORTEST, LONGEST, TRIED)
-    every = held_of(exposures, np.tile(tried, (len(law.forms), 1)))[0]
+    every = held_from_nothing(exposures, np.tile(tried, (len(law.forms), 1)))
     middle = np.full((len(law.forms), 1), tried[TRIED // 2])
     rows = rows_that_count(exposures, outcome, middle, enough)
     within = _within(rows, day, season)
@@ -177,11 +180,11 @@ def _within(rows: Bool[np.ndarray, "person step"], day: np.ndarray, season: Seas
 def unseen_sd(values: Float[np.ndarray, "person step"], tau: float) -> float:
     """What doses miss for each share of their mass that was not seen: the past of people is hidden, and dosed again."""
     taus = np.array([[tau]])
-    whole = held_of(values[:, None], taus)[0]
+    whole = held_from_nothing(values[:, None], taus)
     missed, share = 0.0, 0.0
     for first in range(FORGET_EVERY, values.shape[1], FORGET_EVERY):
         some = slice(first, first + LOOK_STEPS)
-        cut = held_of(values[:, None, some], taus)[0]
+        cut = held_from_nothing(values[:, None, some], taus)
         off = (cut.dose - whole.dose[:, :, some]).numpy()
         known = np.isfinite(off)
         missed += float(np.square(off[known]).sum())

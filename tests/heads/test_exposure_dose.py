@@ -10,7 +10,7 @@ from scipy.optimize import least_squares
 from scipy.signal import lfilter
 
 from hdt_fm.heads.exposure_dose import DoseState, ExposureDose, Followed, first_that_fits
-from hdt_fm.layers.dose_fit import Start, chance_of_none, over_people, refine
+from hdt_fm.layers.dose_fit import Start, chance_of_none, refine
 from hdt_fm.layers.dose_law import DoseLaw
 from hdt_fm.layers.dose_learn import doses_at, rows_that_count, unseen_sd
 from hdt_fm.layers.within_people import WithinPeople, calendar
@@ -92,20 +92,6 @@ def test_taking_out_means_and_calendar_is_regression_on_dummies():
         assert found == pytest.approx(columns - terms @ np.linalg.lstsq(terms, columns, rcond=None)[0], abs=1e-9)
     with pytest.raises(ShapeError, match="person together"):
         WithinPeople(np.array([0, 1, 0]), np.arange(3.0))
-
-
-def test_spread_over_people_is_that_of_fits_without_each_of_them():
-    rng = np.random.default_rng(1)
-    person = np.repeat(np.arange(9), 20)
-    moves, outcome = rng.normal(size=(180, 2)), rng.normal(size=180) + rng.normal(size=9)[person]
-    within = WithinPeople(person, np.zeros(180), season="none")
-    moves, outcome = within.left(moves), within.left(outcome[:, None])[:, 0]
-    whole = np.linalg.lstsq(moves, outcome, rcond=None)[0]
-    off = np.stack(
-        [np.linalg.lstsq(moves[person != one], outcome[person != one], rcond=None)[0] - whole for one in range(9)]
-    )
-    found = over_people(within, moves, outcome - moves @ whole, np.zeros(2, dtype=np.bool_))
-    assert found == pytest.approx(8 / 9 * off.T @ off, rel=1e-9)
 
 
 def test_days_of_burn_in_and_long_gaps_do_not_teach():

@@ -9,7 +9,7 @@ import torch
 from scipy.integrate import solve_ivp
 from scipy.interpolate import BSpline, CubicSpline
 
-from hdt_fm.layers.accumulators import Held, LeakyBank, leaky, nothing_held
+from hdt_fm.layers.accumulators import Held, LeakyBank, leaky, leaky_by_step, nothing_held
 from hdt_fm.layers.cross_basis import CrossBasis, b_splines, natural_splines
 from hdt_fm.layers.dose_forms import Hinges, hinge, threshold
 from hdt_fm.layers.trailing import Recent, trailing
@@ -107,6 +107,14 @@ def test_the_future_changes_nothing():
     one, two = (leaky(some, length, TAUS, gap=gap)[0] for some in (values, other))
     assert torch.equal(one.total[:, :25], two.total[:, :25])
     assert not torch.equal(one.total[:, 25:], two.total[:, 25:])
+
+
+def test_steps_of_one_all_at_once_are_those_one_after_the_other():
+    values = spans(rows=3, steps=80)[0]
+    one, _ = leaky(values, torch.ones(1, dtype=torch.float64).expand(values.shape), TAUS)
+    all_at_once = leaky_by_step(values.numpy(), TAUS.numpy())
+    torch.testing.assert_close(all_at_once.total, one.total, atol=1e-12, rtol=0)
+    torch.testing.assert_close(all_at_once.mass, one.mass, atol=1e-12, rtol=0)
 
 
 def test_too_little_seen_is_no_dose():
@@ -261,6 +269,18 @@ def test_a_cross_basis_is_the_double_sum_written_out(kind):
     assert found[:, :6].isnan().all()
 
 
+def test_lags_can_be_a_polynomial():
+    """All powers of the lag up to the degree, and nothing else."""
+    made = CrossBasis(ends=(0.0, 4.0), value_knots=(), longest=15, lag_knots=(), lag_degree=4)
+    powers = (np.arange(16)[:, None] / 15) ** np.arange(5)
+    lags = made.lags.numpy()
+    assert lags.shape == (16, 5)
+    assert lags @ np.linalg.lstsq(lags, powers, rcond=None)[0] == pytest.approx(powers, abs=1e-12)
+    values = torch.from_numpy(np.random.default_rng(0).uniform(0, 4, 30))
+    weighed = torch.stack([values[time - 15 : time + 1].flip(0) for time in (15, 29)]) @ made.lags
+    torch.testing.assert_close(made(values)[[15, 29]], weighed / 4, atol=1e-12, rtol=0)
+
+
 def test_a_cross_basis_does_not_know_what_was_not_seen_or_comes_later():
     made = CrossBasis(ends=(0.0, 4.0), value_knots=[2.0], longest=4, lag_knots=[2.0])
     values = torch.from_numpy(np.random.default_rng(0).uniform(0, 4, 20))
@@ -271,7 +291,9 @@ def test_a_cross_basis_does_not_know_what_was_not_seen_or_comes_later():
     other[12:] = 0.0
     assert torch.equal(made(values)[4:12], made(other)[4:12])
     assert made(values[:4]).isnan().all()
-    for more in ({"longest": 0}, {"value_knots": [5.0]}, {"lag_knots": [0.0]}):
+    with pytest.raises(ConfigError, match="degree of lags above 0"):
+        CrossBasis(ends=(0.0, 4.0), value_knots=[2.0], longest=4, lag_knots=(), lag_degree=0)
+    for more in ({"longest": 0}, {"value_knots": [5.0]}, {"lag_knots": [0.0]}, {"lag_degree": 2}):
         with pytest.raises(ConfigError, match=r"cross-basis cannot|do not rise"):
             CrossBasis(**{"ends": (0.0, 4.0), "value_knots": [2.0], "longest": 4, "lag_knots": [2.0], **more})
     with pytest.raises(ConfigError, match="cubic"):
