@@ -26,6 +26,7 @@ from data_pipelines.exposures.sets.actiwatch import actiwatch_days  # noqa: E402
 from data_pipelines.exposures.sets.lifesnaps import lifesnaps_days  # noqa: E402
 from data_pipelines.exposures.sets.shanghai import Diary, shanghai_diaries  # noqa: E402
 from data_pipelines.exposures.sets.welltory import welltory_days  # noqa: E402
+from hdt_fm.cli.exposure.doses import accumulated  # noqa: E402
 from hdt_fm.cli.progress import Report, reporter  # noqa: E402
 from hdt_fm.evaluation.evolve.exposure_doses import DailyRecords  # noqa: E402
 from hdt_fm.evaluation.evolve.exposure_power import SIZES_SD, Power, power  # noqa: E402
@@ -68,7 +69,7 @@ def table(*, quick: bool, seeds: int, progress: Report) -> Result:
             continue
         people = list(read(root() / place))[:: 2 if quick else 1]
         records = DailyRecords.of(people)
-        result, tried = real_exposure(name, records, Protocol(draws=QUICK_DRAWS if quick else DRAWS), progress=progress)
+        result, tried = real_exposure(name, records, asked(quick=quick), progress=progress)
         results.append(result)
         if injected is not None:
             results.append(power_table(name, records, injected, tried, quick=quick, seeds=seeds))
@@ -77,6 +78,11 @@ def table(*, quick: bool, seeds: int, progress: Report) -> Result:
     if not results:
         raise ConfigError("None of the sets is there", expected=", ".join(place for place, *_ in SETS.values()))
     return results[0].joined(results[1:])
+
+
+def asked(*, quick: bool, seed: int = 0) -> Protocol:
+    """Doses are those of the accumulators that heads use."""
+    return Protocol(draws=QUICK_DRAWS if quick else DRAWS, seed=seed, accumulate=accumulated)
 
 
 def power_table(
@@ -90,7 +96,7 @@ def power_table(
 ) -> Result:
     """How often effects put into one outcome are found; each seed has placebos, folds and outcomes of its own."""
     exposure, outcome = injected
-    protocols = [Protocol(draws=QUICK_DRAWS if quick else DRAWS, seed=seed) for seed in range(seeds)]
+    protocols = [asked(quick=quick, seed=seed) for seed in range(seeds)]
     sizes, repeats = ((0.0, 0.5), QUICK_REPEATS) if quick else (SIZES_SD, REPEATS)
     parts = [power(records, exposure, outcome, tried, one, repeats=repeats, sizes_sd=sizes) for one in protocols]
     by_itself, among_all = (

@@ -74,6 +74,12 @@ VERBS = {
             False,
             "hdt-fm twin alert nights.csv",
         ),
+        Verb(
+            "exposure",
+            "what exposures of weeks do, learned from a table of people; learn TABLE, show FOLDER",
+            False,
+            "hdt-fm exposure learn people.csv outcome=rmssd --to air_law",
+        ),
         Verb("demo", "the whole path on a simulated cohort", True, "hdt-fm demo"),
     )
 }

@@ -14,8 +14,10 @@ import numpy as np
 from hdt_fm.cli.main import EXIT_OK, Options
 from hdt_fm.cli.twin.arguments import path_and_settings
 from hdt_fm.schema.errors import ConfigError
+from hdt_fm.schema.exposure import exposure_kind
 
 if TYPE_CHECKING:
+    from hdt_fm.twin.state.exposures import Exposed
     from hdt_fm.twin.state.state import TwinState
 
 USAGE = """\
@@ -42,7 +44,11 @@ _FILES = {
     "own_layer_squares.csv": "the same: sums of products of two features",
     "nights.csv": "nights: date, device, indicators",
     "watch.json": "the drift watch: six numbers of each of the last days, as far as they are kept, and its proposal",
-    "exposures.csv": "state of the exposures' accumulators: which one, which array, place in it, value",
+    "exposures.csv": "doses of exposures at the end of the newest day: unit, time constant in days, value, 95 % "
+    "interval, share seen, by whom it is told; `effect` is what the law says that they do",
+    "exposure_days.csv": "days of exposures that are kept, a year at most: date, exposure, value, unit; empty: unknown",
+    "exposure_state.csv": "what accumulators hold of all days before: which exposure, which array, place in it, value",
+    "exposure_law.json": "the law that says what exposures do; learned from other people, nothing of you is in it",
     "ledger.jsonl": "what changed the twin, and when: digests, scores and counts",
 }
 
@@ -100,7 +106,7 @@ def _files(folder: Path) -> dict[str, bytes]:
     if state.nights is not None:
         files["nights.csv"] = _csv(("date", "device", *state.nights.names), _nights(state))
     if state.exposures:
-        files["exposures.csv"] = _csv(("exposure", "array", "place", "value"), _exposures(state))
+        files |= _exposures(state, told["doses"])
     meant = [f"{name}: {_FILES[name].format(unit=told['unit'])}" for name in files]
     about = [
         "What a twin keeps of you in the version in use. Earlier versions (`hdt-fm twin log`) may hold older readings.",
@@ -156,10 +162,55 @@ def _nights(state: "TwinState") -> Iterable[Sequence[Any]]:
         yield str(date), device, *("" if np.isnan(one) else one for one in row)
 
 
-def _exposures(state: "TwinState") -> Iterable[Sequence[Any]]:
+def _exposures(state: "TwinState", told: Mapping[str, Any]) -> dict[str, bytes]:
+    """Doses as they are told, the days that are kept, and all else as it is held."""
+    from hdt_fm.cli.twin.exposures import exposed
+
+    head = ("exposure", "unit", "told_by", "time_constant_d", "value", "low", "high", "seen", "as_of")
+    files = {
+        "exposures.csv": _csv(head, _doses(told)),
+        "exposure_days.csv": _csv(("date", "exposure", "value", "unit"), _exposure_days(exposed(state))),
+        "exposure_state.csv": _csv(("exposure", "array", "place", "value"), _held(state)),
+    }
+    if state.exposure_law is not None:
+        files["exposure_law.json"] = json.dumps(state.exposure_law, indent=1).encode()
+    return files
+
+
+def _doses(told: Mapping[str, Any]) -> Iterable[Sequence[Any]]:
+    law = told["law"]
+    for one in told["exposures"]:
+        for dose in one["doses"]:
+            yield one["kind"], one["unit"], "leaky mean", dose["time_constant_d"], *_sides(dose), told["as_of"]
+    for one in law["exposures"] if law else ():
+        yield one["kind"], one["unit"], "law", one["time_constant_d"]["value"], *_sides(one), told["as_of"]
+    if law and law["effect"]:
+        of = f"law; {law['verdict']}"
+        yield (
+            f"effect on {law['outcome']}",
+            law["outcome_unit"],
+            of,
+            "",
+            *_sides({**law["effect"], "seen": ""}),
+            told["as_of"],
+        )
+
+
+def _sides(dose: Mapping[str, Any]) -> list[Any]:
+    return ["" if dose[name] is None else dose[name] for name in ("value", "low", "high", "seen")]
+
+
+def _exposure_days(kept: Mapping[str, "Exposed"]) -> Iterable[Sequence[Any]]:
+    for kind, one in kept.items():
+        days = np.arange(one.day - len(one.days), one.day + 1).astype("datetime64[D]")
+        for day, value in zip(days, [*one.days.tolist(), one.value], strict=True):
+            yield str(day), kind, "" if np.isnan(value) else round(value, 6), exposure_kind(kind).unit
+
+
+def _held(state: "TwinState") -> Iterable[Sequence[Any]]:
     for kind, arrays in state.exposures.items():
         for name, array in arrays.items():
-            for place, value in enumerate(array.ravel().tolist()):
+            for place, value in enumerate(array.ravel().tolist() if name != "days" else ()):
                 yield kind, name, place, value
 
 

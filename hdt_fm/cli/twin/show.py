@@ -18,6 +18,7 @@ usage: hdt-fm twin show FOLDER [dates=false] [--json]
 
   What a twin holds: which version is in use, how far it has read, what it keeps of the person and what it has learned;
   and whether the sensor, the person or their records seem to have changed since, a proposal that waits for an answer.
+  Of exposures each dose with its unit, its 95 % interval and how much of it was seen; what a law says that they do.
 
   dates=false    no date or time of day
   --json         one JSON object, and nothing else
@@ -54,6 +55,7 @@ def _told(folder: Path, *, dates: bool) -> dict[str, Any]:
 
 def holds(state: "TwinState", *, dates: bool) -> dict[str, Any]:
     """What is kept of the person, as counts and times."""
+    from hdt_fm.cli.twin.exposures import record
     from hdt_fm.twin.state import watch_told
 
     reference, learned, newest_s = state.reference, state.learned, state.newest_s
@@ -79,6 +81,7 @@ def holds(state: "TwinState", *, dates: bool) -> dict[str, Any]:
             for horizon, seen, shift in zip(learned.horizons_s, learned.layer.seen, learned.shifts, strict=True)
         ],
         "exposures": sorted(state.exposures),
+        "doses": record(state, dates=dates),
         "nights_kept": 0 if state.nights is None else len(state.nights.dates),
         "indicators": [] if state.nights is None else list(state.nights.names),
         "watch": watch_told.record(state.watch, dates=dates),
@@ -92,7 +95,7 @@ def minute(time_s: float) -> str:
 
 def words(told: Mapping[str, Any]) -> list[str]:
     """Of `holds`, for a person to read."""
-    from hdt_fm.twin.state import watch_told
+    from hdt_fm.twin.state import exposures_told, watch_told
 
     newest = f", the newest at {told['newest'].replace('T', ' ')}" if told["newest"] else ""
     lines = [
@@ -113,8 +116,7 @@ def words(told: Mapping[str, Any]) -> list[str]:
             f"{one['own_shift']:+.1f} {told['unit']}"
         )
     lines.append(f"nights: {told['nights_kept']}" + (f" ({', '.join(told['indicators'])})" * bool(told["nights_kept"])))
-    lines.append(f"exposures: {', '.join(told['exposures']) or 'none'}")
-    return [*lines, *watch_told.words(told["watch"])]
+    return [*lines, *exposures_told.words(told["doses"]), *watch_told.words(told["watch"])]
 
 
 def _lines(told: Mapping[str, Any]) -> list[str]:

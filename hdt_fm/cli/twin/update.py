@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdt_fm.cli.main import EXIT_OK, Options
-from hdt_fm.cli.twin.arguments import paths_and_settings, say, yes_or_no
+from hdt_fm.cli.twin.arguments import paths_and_settings, refuse, say, yes_or_no
 from hdt_fm.schema.errors import RecordingError, unknown_name
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 USAGE = """\
 usage: hdt-fm twin update FOLDER PATH [checkpoint=FOLDER] [at=TIME] [same_person=true] [--json] [SETTING=...]
        hdt-fm twin update FOLDER PATH nights=true [same_person=true] [--json] [SETTING=...]
+       hdt-fm twin update FOLDER PATH exposures=true [law=FOLDER] [same_person=true] [--json] [SETTING=...]
        hdt-fm twin update FOLDER answer=accepted|declined [--json]
 
   Absorbs what is new in an export: readings that are known are recognised, those that are older than the newest and
@@ -28,44 +29,61 @@ usage: hdt-fm twin update FOLDER PATH [checkpoint=FOLDER] [at=TIME] [same_person
   checkpoint=FOLDER        where the twin's checkpoint is now; the twin knows it by its digest (where it was)
   same_person=true         it is the same person's, though neither its name nor hours that both have can tell
   nights=true              a table of nights, or an export's nights, for `twin alert`; settings as of `twin alert`
+  exposures=true           what the person was exposed to: weather, air, light, noise, meals, places, company; doses are
+                           carried on for ever, see below
   answer=accepted          or declined: the open proposal (`twin show` tells it) is closed, and what is usual is learned
                            anew; no reading is rescaled by either
   --json                   one JSON object, and nothing else
 
 {input}
 
+exposures=true:
+{exposures}
+
 examples:
   hdt-fm twin update my_twin clarity.csv
   hdt-fm twin update my_twin data/azt1d cohort=azt1d person=3 --json
   hdt-fm twin update my_twin nights.csv nights=true same_person=true
+  hdt-fm twin update my_twin weather.csv exposures=true law=ozone_law same_person=true
   hdt-fm twin update my_twin answer=declined
 """
-CONFIRM, NIGHTS, ANSWER = "same_person", "nights", "answer"
-OWN = ("checkpoint", CONFIRM, NIGHTS, ANSWER)
+CONFIRM, NIGHTS, EXPOSURES, ANSWER = "same_person", "nights", "exposures", "answer"
+OWN = ("checkpoint", CONFIRM, NIGHTS, EXPOSURES, ANSWER)
 
 
 def run(options: Options, arguments: list[str]) -> int:
     """Read, absorb, commit, say."""
-    from hdt_fm.cli.twin import nights, readings
+    from hdt_fm.cli.exposure import one_person
+    from hdt_fm.cli.twin import exposures, nights, readings
 
     if options.help or not arguments:
-        print(USAGE.format(input=readings.USAGE), end="")
+        print(USAGE.format(input=readings.USAGE, exposures=one_person.usage()), end="")
         return EXIT_OK
-    known = (*OWN, *dict.fromkeys((*readings.SETTINGS, *nights.SETTINGS)))
-    answers = any(one.startswith(f"{ANSWER}=") for one in arguments)
-    expected = ("a twin's folder",) if answers else ("a twin's folder", "a path")
+    known = (*OWN, *dict.fromkeys((*readings.SETTINGS, *nights.SETTINGS, *one_person.SETTINGS)))
+    answers, law = (any(one.startswith(f"{name}=") for one in arguments) for name in (ANSWER, "law"))
+    expected = ("a twin's folder",) if answers else ("a twin's folder", "a path?" if law else "a path")
     (folder, *paths), settings = paths_and_settings("update", arguments, known, expected=expected)
     if answers:
         told = _answered(folder, settings)
+    elif yes_or_no(settings, EXPOSURES):
+        told = exposures.update(folder, paths[0] if paths else None, settings)
     else:
+        refuse(settings, _of_exposures(), "readings or nights; say exposures=true too")
         told = (_nights if yes_or_no(settings, NIGHTS) else _readings)(folder, paths[0], settings)
     say(told, folder, lines, {}, as_json=options.json)
     return EXIT_OK
 
 
+def _of_exposures() -> list[str]:
+    """Settings that only exposures have."""
+    from hdt_fm.cli.exposure import one_person
+    from hdt_fm.cli.twin import nights, readings
+
+    return [one for one in one_person.SETTINGS if one not in (*readings.SETTINGS, *nights.SETTINGS)]
+
+
 def _readings(folder: Path, path: Path, settings: dict[str, str]) -> dict[str, Any]:
     from hdt_fm.cli.twin import nights, readings
-    from hdt_fm.cli.twin.arguments import refuse
     from hdt_fm.cli.twin.kept import brain_for, open_twin, take_in
     from hdt_fm.cli.twin.window import check_whose, overlap, read_window
 
@@ -87,7 +105,6 @@ def _readings(folder: Path, path: Path, settings: dict[str, str]) -> dict[str, A
 
 def _answered(folder: Path, settings: dict[str, str]) -> dict[str, Any]:
     """Close the open proposal; a version and a line of the ledger, and nothing of the person is changed by it."""
-    from hdt_fm.cli.twin.arguments import refuse
     from hdt_fm.cli.twin.kept import open_twin
     from hdt_fm.twin.state.watch_told import ANSWERS, answer_words
     from hdt_fm.twin.state.watched import Watched
@@ -105,7 +122,6 @@ def _answered(folder: Path, settings: dict[str, str]) -> dict[str, Any]:
 
 def _nights(folder: Path, path: Path, settings: dict[str, str]) -> dict[str, Any]:
     from hdt_fm.cli.twin import nights
-    from hdt_fm.cli.twin.arguments import refuse
     from hdt_fm.cli.twin.kept import open_twin, take_in_nights
     from hdt_fm.cli.twin.nights import read_nights
 
@@ -117,7 +133,7 @@ def _nights(folder: Path, path: Path, settings: dict[str, str]) -> dict[str, Any
     counts, digest = take_in_nights(kept.state, given, path, confirmed=confirmed, cohort="cohort" in settings)
     if not counts.new:
         raise nothing_new("night", counts)
-    facts = {"kind": "nights", **_counted("nights", counts), **spent(kept.state, begun)}
+    facts = {"kind": "nights", **counted("nights", counts), **spent(kept.state, begun)}
     return commit(kept.versions, kept.state, (digest,), {}, facts, given.notes)
 
 
@@ -148,8 +164,8 @@ def told_of(data: tuple[str, ...], scores: Mapping[str, float], facts: Mapping[s
 
 def facts_of(found: "Absorbed", state: "TwinState", begun: float) -> dict[str, Any]:
     """How much came, what became of it, whether a proposal waits for an answer, and how long it took."""
-    facts: dict[str, Any] = {"kind": "readings", **_counted("readings", found.readings)}
-    facts |= _counted("treatments", found.treatments)
+    facts: dict[str, Any] = {"kind": "readings", **counted("readings", found.readings)}
+    facts |= counted("treatments", found.treatments)
     if state.watch is not None and state.watch.proposal is not None:
         facts["open proposal"] = state.watch.proposal.cause
     return {**facts, "forecasts made": found.forecasts, **spent(state, begun)}
@@ -169,7 +185,8 @@ def scores_of(found: "Absorbed", lately: Any, state: "TwinState") -> dict[str, f
     return {name: round(value, 4) for name, value in scores.items()}
 
 
-def _counted(what: str, counts: "Counts") -> dict[str, int]:
+def counted(what: str, counts: "Counts") -> dict[str, int]:
+    """What became of entries that came in; of what did not happen nothing is said."""
     names = {"new": "new", "known": "known", "differing": "told otherwise", "late": "too late", "before": "too old"}
     return {f"{what} {word}": getattr(counts, name) for name, word in names.items() if getattr(counts, name)}
 
@@ -194,6 +211,7 @@ def nothing_new(what: str, counts: "Counts") -> RecordingError:
 
 def lines(told: Mapping[str, Any]) -> list[str]:
     """What became of it, for a person to read."""
+    from hdt_fm.twin.state import exposures_told
     from hdt_fm.twin.state.watch_told import words
 
     return [
@@ -201,6 +219,7 @@ def lines(told: Mapping[str, Any]) -> list[str]:
         *(f"{name}: {value}" for name, value in told["facts"].items()),
         *(f"{name}: {value:g}" for name, value in told["scores"].items()),
         *(f"note: {one}" for one in told["notes"]),
+        *(exposures_told.words(told["doses"]) if "doses" in told else ()),
         # A new twin says nothing of it: `show` does.
         *(words(told["watch"]) if "watch" in told else ()),
     ]

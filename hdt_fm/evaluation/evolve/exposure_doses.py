@@ -120,10 +120,18 @@ def leaky_and_windowed(
     for day in range(values.shape[-1]):
         total, mass = total * kept + filled[..., day, None], mass * kept + known[..., day, None]
         np.divide(total, mass, out=out[..., day, 1 : 1 + len(kept)], where=mass >= LEAST_MASS)
-    sums, counts = np.cumsum(filled, axis=-1), np.cumsum(known, axis=-1)
+    out[..., 1 + len(kept) :] = windowed(values)
+    return out
+
+
+def windowed(values: Float[np.ndarray, "*batch day"]) -> Float[np.ndarray, "*batch day dose"]:
+    """Plain means of what is known of the last so many days, the day among them; NaN where nothing is."""
+    known = ~np.isnan(values)
+    sums, counts = np.cumsum(np.where(known, values, 0.0), axis=-1), np.cumsum(known, axis=-1)
+    out = np.full((*values.shape, len(SPANS_DAYS)), np.nan)
     for place, span in enumerate(SPANS_DAYS):
         top, bottom = _last(sums, span), _last(counts, span)
-        np.divide(top, bottom, out=out[..., 1 + len(kept) + place], where=bottom > 0)
+        np.divide(top, bottom, out=out[..., place], where=bottom > 0)
     return out
 
 

@@ -2,7 +2,8 @@
 
 Contract, version 1. A folder holds `twin.json` and `twin.safetensors`. It MUST hold no id, no path of data and nothing
 that runs. Readings and treatments reach `kept_s` back from the newest reading, what was told a week and the longest
-horizon; all else is sums. Exposures are arrays by name, as their accumulators wrote them, and never looked into.
+horizon; all else is sums, but for a year of days of each exposure (`exposures.py`), whose accumulators are arrays by
+name and never looked into. The law that says what exposures do is kept whole, as plain JSON; it is nobody's data.
 Where there is no state of a drift watch, as in files that are older than it, the watch begins at the newest reading.
 """
 
@@ -73,7 +74,8 @@ class TwinState:
         salt: Of these digests, so that nobody else's table of them tells who it is.
         learned_until_s: The last half hour of the clock that a forecast was made at.
         taken: How many entries came in so far, by what became of them.
-        exposures: Arrays of each exposure's accumulator, by name.
+        exposures: Arrays of each exposure, as `Exposed` has them.
+        exposure_law: What exposures do, as `hdt-fm exposure learn` wrote it; None where none was given.
         nights: For alerts; at most the last two years.
         watch: For drift; None is no watch, as of anything but glucose.
     """
@@ -92,6 +94,7 @@ class TwinState:
     learned_until_s: float = -np.inf
     taken: dict[str, int] = field(default_factory=dict)
     exposures: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    exposure_law: dict[str, Any] | None = None
     nights: Nights | None = None
     watch: Watched | None = None
 
@@ -122,6 +125,7 @@ def save_state(state: TwinState, folder: Path) -> None:
         "watch": None if state.watch is None else state.watch.state(),
         **{name: getattr(state, name) for name in _PLAIN},
         "source": list(state.source),
+        "exposure_law": state.exposure_law,
     }
     (folder / ARRAYS_NAME).write_bytes(save(arrays))
     (folder / FACTS_NAME).write_text(json.dumps(facts, allow_nan=False, indent=1) + "\n")
@@ -211,6 +215,7 @@ def _state(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TwinSt
         source=tuple(facts["source"]),
         learned_until_s=-np.inf if until is None else float(until),
         exposures=_exposures(arrays),
+        exposure_law=_law(facts.get("exposure_law")),
         nights=nights,
         watch=_watch(facts.get("watch"), task, readings),
         **{name: facts[name] for name in _PLAIN},
@@ -224,6 +229,12 @@ def _watch(told: Mapping[str, Any] | None, task: ForecastTask, readings: Track) 
     elif made is not None and len(readings):
         made.begin(readings.newest_s)
     return made
+
+
+def _law(told: Any) -> dict[str, Any] | None:
+    if told is not None and not isinstance(told, dict):
+        raise ValueError("a law is an object")
+    return told
 
 
 def _under(arrays: Mapping[str, np.ndarray], room: str) -> dict[str, np.ndarray]:
