@@ -140,7 +140,7 @@ class Split:
             sides = zip((known[~out], known[out]), sizes, strict=True)
             parts[name] = [np.sort(draws.permutation(rows)[:most]) for rows, most in sides]
         first, second = ({name: rows[side] for name, rows in parts.items()} for side in (0, 1))
-        return cls(domains, first, second, seed, 40 if quick else 300)
+        return cls(domains, first, second, seed, 40 if quick else 200)
 
     def questions(self) -> dict[str, Asked]:
         """At the last horizon."""

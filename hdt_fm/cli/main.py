@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 
 import hdt_fm
 from hdt_fm.schema.errors import HdtError, unknown_name
@@ -22,7 +23,8 @@ FLAGS = ("--yes", "--verify")
 class Verb:
     """One word of the command line. `configured` verbs take Hydra overrides and leave a run folder.
 
-    `words` may follow the verb and do something else, without a config: module `hdt_fm.cli.<verb>_words`.
+    `words` may follow the verb and do something else, without a config: module
+    `hdt_fm.cli.<verb>_words`, or `words` of a verb that is a room.
     """
 
     name: str
@@ -141,11 +143,17 @@ def _dispatch(arguments: list[str]) -> int:
     if not verb.configured:
         return import_module(f"hdt_fm.cli.{name}").run(options, overrides)
     if overrides and overrides[0] in verb.words:
-        return import_module(f"hdt_fm.cli.{name}_words").run(options, overrides)
+        return import_module(_words_of(name)).run(options, overrides)
     if options.help:
         print(import_module("hdt_fm.cli.verb_help").verb_help(name))
         return EXIT_OK
     return import_module("hdt_fm.cli.run").run_verb(name, options, overrides)
+
+
+def _words_of(verb: str) -> str:
+    found = find_spec(f"hdt_fm.cli.{verb}")
+    room = found is not None and found.submodule_search_locations
+    return f"hdt_fm.cli.{verb}.words" if room else f"hdt_fm.cli.{verb}_words"
 
 
 def _split(arguments: list[str]) -> tuple[Options, list[str]]:

@@ -152,21 +152,6 @@ class SeriesSettings(Plain):
     treatments: str | None = None
 
 
-class UpdateVerbSettings(Plain):
-    line: str
-    checkpoint: str
-    domain: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
-    strategy: str | None
-    most_forgotten: float = Field(ge=0)
-    accept: bool
-    earlier: tuple[str, ...] = ()
-    earlier_treatments: tuple[str | None, ...] = ()
-    most_bytes: int = Field(ge=1)
-    steps: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-
-
 class ExplainSettings(Plain):
     checkpoint: str
     head: str

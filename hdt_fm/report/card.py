@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import Field
 
 from hdt_fm.report.tables import markdown
+from hdt_fm.report.updates import Updates
 from hdt_fm.schema.covariates import Covariate, as_number
 from hdt_fm.schema.errors import PublishError
 from hdt_fm.schema.manifest import ModelConfig, Preprocess
@@ -132,6 +133,8 @@ def render(
     results: Sequence[Result],
     config: ModelConfig,
     preprocess: Preprocess,
+    *,
+    updates: Updates | None = None,
 ) -> str:
     """The whole card; equal arguments give equal bytes, since nothing here reads a clock or a machine.
 
@@ -159,6 +162,7 @@ def render(
             _signal(preprocess, column.name, column.unit) for column in preprocess.modalities if column.name != STATIC
         ],
         covariates=[_covariate(column) for column in config.covariates],
+        updates=updates.heads if updates else (),
         config=config,
         licence_link=facts.licence_link or LICENCES.get(facts.licence, ""),
         smallest=SMALLEST_CELL,

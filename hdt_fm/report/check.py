@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_serializer
 
 from hdt_fm.report.card import (
     RESULTS_END,
@@ -20,6 +20,7 @@ from hdt_fm.report.card import (
     refuse_unready,
     render,
 )
+from hdt_fm.report.updates import Updates
 from hdt_fm.schema.errors import HdtError, PublishError
 from hdt_fm.schema.manifest import (
     CONFIG_NAME,
@@ -53,12 +54,23 @@ class Published(Plain):
 
 
 class Provenance(Plain):
-    """`provenance.json`: all that the card was made from, besides the checkpoint and the results."""
+    """`provenance.json`: all that the card was made from, besides the checkpoint and the results.
+
+    Attributes:
+        updates: Of heads that went on learning after these records.
+    """
 
     version: int = RESULT_VERSION
     card: CardFacts
     data: tuple[DataFacts, ...]
     records: tuple[RunRecord, ...]
+    updates: Updates | None = None
+
+    @model_serializer(mode="wrap")
+    def _plain(self, handler: Any) -> dict[str, Any]:
+        # A model without updates is written as it always was, so that an earlier hdt_fm can read it.
+        written = handler(self)
+        return written if self.updates else {key: value for key, value in written.items() if key != "updates"}
 
 
 def check(folder: Path, *, forbidden: Iterable[str] = ()) -> list[str]:
@@ -164,7 +176,8 @@ def _contents(folder: Path) -> Iterator[str]:
     yield from result_problems(results)
     try:
         refuse_unready(provenance.card, provenance.data)
-        wanted = render(provenance.card, provenance.data, provenance.records, results, config, preprocess)
+        made_from = provenance.card, provenance.data, provenance.records, results, config, preprocess
+        wanted = render(*made_from, updates=provenance.updates)
     except HdtError as error:
         yield f"the card cannot be made: {_first_line(error)}"
         return

@@ -23,6 +23,7 @@ from hdt_fm.report.check import (
     verify_sums,
 )
 from hdt_fm.report.hub import push_to_hub
+from hdt_fm.report.updates import UPDATES_NAME, Updates, read_updates
 from hdt_fm.schema.errors import HdtError, PublishError
 from hdt_fm.schema.manifest import CONFIG_NAME, PREPROCESS_NAME, SUMS_NAME, ModelConfig, Preprocess
 from hdt_fm.schema.preparation import Plain
@@ -145,14 +146,36 @@ def _fill(
     # Outputs and next steps speak of the maker's disk; results stand in a file of their own.
     kept = tuple(one.model_copy(update={"outputs": {}, "next": (), "results": ()}) for one in records)
     _write(fresh / RESULT_NAME, _json(Published(results=results)))
-    _write(fresh / PROVENANCE_NAME, _json(Provenance(card=card_facts, data=tuple(data), records=kept)))
+    updates = _updates(checkpoint_folder, config)
+    provenance = Provenance(card=card_facts, data=tuple(data), records=kept, updates=updates)
+    _write(fresh / PROVENANCE_NAME, _json(provenance))
     # The card is made from what was written, as `check` will make it again.
     stored = Provenance.model_validate_json((fresh / PROVENANCE_NAME).read_bytes())
     shown = Published.model_validate_json((fresh / RESULT_NAME).read_bytes()).results
-    _write(fresh / CARD_NAME, render(stored.card, stored.data, stored.records, shown, config, preprocess))
+    made_from = stored.card, stored.data, stored.records, shown, config, preprocess
+    _write(fresh / CARD_NAME, render(*made_from, updates=stored.updates))
     _write(fresh / LICENCE_NAME, _licence(card_facts, data))
     names = sorted(path.name for path in fresh.iterdir())
     _write(fresh / SUMS_NAME, "".join(f"{digest_of(fresh / name)}  {name}\n" for name in names))
+
+
+def _updates(checkpoint_folder: Path, config: ModelConfig) -> Updates | None:
+    """What the checkpoint says of heads that went on learning.
+
+    Raises:
+        PublishError: If it speaks of a head that the checkpoint does not have.
+    """
+    found = read_updates(checkpoint_folder)
+    strange = [one.head for one in found.heads if one.head not in config.heads] if found else []
+    if strange:
+        raise PublishError(
+            "The checkpoint tells updates of a head that it does not have",
+            where=UPDATES_NAME,
+            expected=", ".join(config.heads) or "no head",
+            got=", ".join(strange),
+            fix="take the head again: hdt-fm update take LINE --to FOLDER",
+        )
+    return found
 
 
 def _write(path: Path, text: str) -> None:

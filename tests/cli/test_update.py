@@ -2,20 +2,30 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from hdt_fm.checkpoint import load
+from hdt_fm.checkpoint import load, load_preprocess, save_model
 from hdt_fm.checkpoint.versions import Versions
+from hdt_fm.cli.finetune_risk import TEACHING
 from hdt_fm.cli.main import EXIT_OK, EXIT_USER_ERROR, main
-from hdt_fm.cli.settings import UpdateVerbSettings
-from hdt_fm.cli.update_judged import Found, refuse
-from hdt_fm.cli.update_line import State
+from hdt_fm.cli.series import with_own_events
+from hdt_fm.cli.update.judged import Found, refuse
+from hdt_fm.cli.update.line import State
+from hdt_fm.cli.update.score import Score
+from hdt_fm.cli.update.series import told_here
+from hdt_fm.cli.update.settings import UpdateVerbSettings
 from hdt_fm.data.shards import ShardFolder
+from hdt_fm.metrics.events import Event
+from hdt_fm.schema import registry
 from hdt_fm.schema.errors import ConfigError
+from hdt_fm.schema.manifest import Part
+from hdt_fm.schema.series import ForecastTask
+from hdt_fm.signal.within import happened_within
 from tests.cli.test_finetune_series import SMALL, fabricate
 
 SHORT = ["update.steps=12", "update.batch_size=64"]
@@ -140,7 +150,7 @@ def test_what_forgets_too_much_is_refused_and_nothing_has_changed(
     assert went_on(ground, line, strange) == EXIT_USER_ERROR
     assert "not of a domain that the line has learned" in capsys.readouterr().err
     strong = [f"update.earlier=[{ground / 'first' / 'shard' / 'windows'}]"]
-    monkeypatch.setattr("hdt_fm.cli.update.learn_domain", wrecks)
+    monkeypatch.setattr("hdt_fm.cli.update.go_on.learn_domain", wrecks)
     assert went_on(ground, line, *strong) == EXIT_USER_ERROR
     assert "forgets too much" in capsys.readouterr().err
     assert (line / "ledger.jsonl").read_bytes() == before
@@ -263,6 +273,54 @@ def test_shards_that_people_have_left_are_still_those_of_their_domain(ground: Pa
     assert json.loads(capsys.readouterr().out)["had taught the head"] == 1
 
 
+@pytest.fixture(scope="module")
+def risk(ground: Path) -> Path:
+    """The first cohort's checkpoint with a head of risks that knows how often events come, and no more."""
+    checkpoint, folder = ground / "first" / "finetune" / "checkpoint", ground / "first" / "shard" / "windows"
+    model, events = (
+        load(checkpoint),
+        [Event("below 125 mg/dL", 125.0, below=True), Event("above 160", 160.0, below=False)],
+    )
+    asked = model.heads["forecast_glucose"].asked
+    series, moments, inputs = told_here(model, ForecastTask.of(asked), ShardFolder.open(folder), None)
+    inputs = with_own_events(inputs, moments, series, events)
+    every = [*events, *TEACHING["glucose"]]
+    sizes = {"known": inputs.known.shape[1], "in_features": inputs.context.shape[-1], "horizons": 2, "members": 2}
+    args = {**sizes, "events": 2, "teaching": 8, "asked": asked, "described": [asdict(one) for one in events]}
+    head = registry.build("heads", "event_risk", args)
+    happened = happened_within(moments, series, [one.of for one in every])
+    head.learn_scale(inputs, torch.from_numpy(happened))
+    parts = {**model.config.heads, "risk_glucose": Part(name="event_risk", args=args)}
+    model.config = model.config.model_copy(update={"heads": parts})
+    model.heads["risk_glucose"] = head.eval()
+    save_model(model, ground / "risk", preprocess=load_preprocess(checkpoint))
+    return ground / "risk"
+
+
+@pytest.mark.parametrize("strategy", ["prototypes", "lwf", "last_layer"])
+def test_a_head_of_risks_goes_on_beside_the_forecast(ground: Path, risk: Path, tmp_path: Path, strategy: str) -> None:
+    line, more = tmp_path / "line", ["head=event_risk", "update.accept=true"]
+    assert begun(ground, line, *more, f"update.checkpoint={risk}", f"update.strategy={strategy}") == EXIT_OK
+    first = state(line)
+    assert went_on(ground, line, *more) == EXIT_OK
+    before, after, entry = first.model.state_dict(), state(line).model.state_dict(), Versions(line).entries[-1]
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved
+    assert all(name.startswith("heads.risk_glucose.") for name in moved)
+    if strategy == "last_layer":
+        assert {name.split(".")[-2] for name in moved} == {"leave"}
+    name = "average precision within 60 min"
+    assert entry.scores[f"{name}, second"] > entry.scores[f"{name}, second before it was learned"]
+    # Lines are set anew where somebody speaks for the first domain too, and else stay.
+    lines = {f"heads.risk_glucose.{part}" for part in ("slope", "start")}
+    assert lines <= moved if strategy == "prototypes" else not lines & moved
+    if strategy == "prototypes":
+        memory = state(line).memory
+        _, target = memory.draw(6000, np.random.default_rng(0), domain="first")
+        assert set(np.unique(target[np.isfinite(target)])) == {0.0, 1.0}
+        assert memory.layout.target == "event"
+
+
 def test_a_number_that_is_none_is_no_proof() -> None:
     found = Found({}, {"first": float("nan")}, {"first": ""}, ())
     settings = UpdateVerbSettings(
@@ -278,7 +336,7 @@ def test_a_number_that_is_none_is_no_proof() -> None:
         learning_rate=0.1,
     )
     with pytest.raises(ConfigError, match="forgets too much"):
-        refuse(found, settings, "mg/dL")
+        refuse(found, settings, Score("RMSE", "mg/dL", higher=False, most_forgotten=1.5))
 
 
 def test_a_checkpoint_without_such_a_head_begins_nothing(ground: Path, tmp_path: Path, capsys) -> None:

@@ -152,6 +152,22 @@ def test_a_state_that_lacks_a_name_says_which():
         OnlineShift.of_state(kept)
 
 
+def test_all_at_once_hurries_as_one_at_a_time():
+    time_s, low, high, truth = a_person(4)
+    how = {"horizon_s": 3600.0, "start": 0.3, "spread": 1.7, "coverage": 0.8, "haste": 4.0}
+    shift, out = OnlineShift(**how), []
+    told = 0
+    for place, now in enumerate(time_s):
+        while shift.due(now):
+            shift.settle(truth[told])
+            told += 1
+        out.append(shift.shift)
+        shift.told(now, low[place], high[place])
+    found = online_shift(time_s, low, high, truth, **how)
+    assert np.array_equal(found, out)
+    assert not np.allclose(found, online_shift(time_s, low, high, truth, **(how | {"haste": 0.0})))
+
+
 def test_haste_is_in_proportion_to_how_far_hits_are_off():
     slow, fast = (OnlineShift(horizon_s=60.0, start=0.0, spread=1.0, coverage=0.8, haste=one) for one in (0.0, 6.0))
     off, shift = 0.0, 0.0

@@ -32,7 +32,7 @@ usage: hdt-fm twin update FOLDER PATH [checkpoint=FOLDER] [at=TIME] [same_person
   exposures=true           what the person was exposed to: weather, air, light, noise, meals, places, company; doses are
                            carried on for ever, see below
   answer=accepted          or declined: the open proposal (`twin show` tells it) is closed, and what is usual is learned
-                           anew; no reading is rescaled by either
+                           anew (another device that is declined is the same one); no reading is rescaled by either
   --json                   one JSON object, and nothing else
 
 {input}
@@ -106,7 +106,7 @@ def _readings(folder: Path, path: Path, settings: dict[str, str]) -> dict[str, A
 def _answered(folder: Path, settings: dict[str, str]) -> dict[str, Any]:
     """Close the open proposal; a version and a line of the ledger, and nothing of the person is changed by it."""
     from hdt_fm.cli.twin.kept import open_twin
-    from hdt_fm.twin.state.watch_told import ANSWERS, answer_words
+    from hdt_fm.twin.state.watch_told import ACCEPTED, ANSWERS, answer_words
     from hdt_fm.twin.state.watched import Watched
 
     refuse(settings, [one for one in settings if one != ANSWER], "an answer")
@@ -115,7 +115,7 @@ def _answered(folder: Path, settings: dict[str, str]) -> dict[str, Any]:
         raise unknown_name("answer", answer, ANSWERS, where=ANSWER)
     kept = open_twin(folder)
     # Without a watch nothing can be open: said by the same words.
-    proposal = (kept.state.watch or Watched()).answered()
+    proposal = (kept.state.watch or Watched()).answered(accepted=answer == ACCEPTED)
     facts = {"kind": "answer", "proposal": proposal.cause, "answer": answer}
     return commit(kept.versions, kept.state, (), {}, facts, tuple(answer_words(proposal, answer)))
 

@@ -79,6 +79,7 @@ def read_window(path: Path, settings: Mapping[str, str], task: ForecastTask, pre
         offset_s=ahead_s,
         clock=clock_of(visit, newest, offset),
         source=source,
+        devices=tuple(one.device for _, one in found),
     )
     notes = (SIMULATED,) if is_simulated(settings) else ()
     return Came(window, Whose(source, visit.subject, "cohort" in settings), _digest(window), notes)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hdt_fm.schema.protocols import Ensemble
+from hdt_fm.training.members import HasMembers
 from hdt_fm.training.updating.rows import Taught, read
 
 ROWS = 256
@@ -28,7 +28,7 @@ class Anchor:
 
 
 def anchors_of(
-    head: Ensemble, rows: Taught, before: Sequence[Anchor] = (), *, most: int = ROWS, seed: int = 0
+    head: HasMembers, rows: Taught, before: Sequence[Anchor] = (), *, most: int = ROWS, seed: int = 0
 ) -> tuple[Anchor, ...]:
     """One for each member, where it stands now.
 
@@ -38,7 +38,7 @@ def anchors_of(
     Source: Kirkpatrick et al. 2017, with the sum over tasks of Schwarz et al. 2018.
     """
     draws = np.random.default_rng([seed, 3])
-    known = draws.permutation(np.flatnonzero(np.isfinite(rows.target).all(axis=1)))[:most]
+    known = draws.permutation(np.flatnonzero(np.isfinite(rows.target).any(axis=1)))[:most]
     inputs, target = torch.from_numpy(rows.inputs[known]), torch.from_numpy(rows.target[known])
     out = []
     for number, member in enumerate(head.members):

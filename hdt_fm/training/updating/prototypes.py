@@ -7,52 +7,18 @@ privacy: a mean over three people is not a bound on what can be guessed of one.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
-from sklearn.cluster import KMeans
 
 from hdt_fm.schema.errors import ConfigError
+from hdt_fm.training.updating.cells import LEAST_ROWS, LEAST_TOGETHER, PARTS, Cell, cell_of
 from hdt_fm.training.updating.memory import Drawn, Kept
 from hdt_fm.training.updating.rows import Layout, Taught
 
 CELL_PEOPLE = 5
-LEAST_TOGETHER = 3
-# A component that rests on fewer rows tells of moments, not of people.
-LEAST_ROWS = 30
 # As inputs are held (`hdt_fm.layers.moment.FAR`).
 FAR = 8.0
-PARTS = ("weight", "mean", "loadings", "noise")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """The mixture of a few people; columns are inputs, then targets.
-
-    Attributes:
-        people: Their pseudonyms; nothing says what each gave.
-        weight: Of each component.
-        loadings, noise: A component's covariance is the product of its loadings with themselves, and noise squared.
-    """
-
-    people: tuple[str, ...]
-    weight: Float32[np.ndarray, " component"]
-    mean: Float32[np.ndarray, "component column"]
-    loadings: Float32[np.ndarray, "component rank column"]
-    noise: Float32[np.ndarray, "component column"]
-
-    @property
-    def bytes(self) -> int:
-        return 2 * sum(getattr(self, part).size for part in PARTS)
-
-    def draw(self, component: int, rows: int, draws: np.random.Generator) -> Float32[np.ndarray, "row column"]:
-        loadings = self.loadings[component]
-        together = draws.standard_normal((rows, len(loadings)), dtype=np.float32) @ loadings
-        alone = draws.standard_normal((rows, loadings.shape[1]), dtype=np.float32) * self.noise[component]
-        out: np.ndarray = self.mean[component] + together + alone
-        return out
 
 
 class PrototypeMemory:
@@ -101,10 +67,27 @@ class PrototypeMemory:
             )
         self._flagged |= (rows.inputs[:, self.layout.known // 2 : self.layout.known] > 0).any(axis=0)
         draws = np.random.default_rng([self.seed, len(self._cells), len(self._cells.get(domain, ()))])
-        for some in np.array_split(draws.permutation(people), len(people) // CELL_PEOPLE):
+        dealt = np.array_split(draws.permutation(people), len(people) // CELL_PEOPLE)
+        cells = self._cells_of(rows, dealt, draws)
+        if len(dealt) > 1 and not _has_all(cells, rows):
+            # A class that is too rare for several cells may do for one.
+            cells = self._cells_of(rows, [people], draws)
+        if not _has_all(cells, rows):
+            raise ConfigError(
+                "A class is shared by too few people to keep nothing of anyone",
+                where="update.strategy=prototypes",
+                expected=f"of each class {LEAST_ROWS} windows or more, of {LEAST_TOGETHER} people or more",
+                got="fewer of one class or more",
+                fix="wait for more people, or begin a line that keeps rows of those who agree: update.strategy=rows",
+            )
+        self._cells.setdefault(domain, []).extend(cells)
+
+    def _cells_of(self, rows: Taught, dealt: Sequence[np.ndarray], draws: np.random.Generator) -> list[Cell]:
+        found = []
+        for some in dealt:
             own = rows.of(np.flatnonzero(np.isin(rows.person, some)))
-            cell = _cell(own, self.components, self.rank, int(draws.integers(2**31)))
-            self._cells.setdefault(domain, []).append(cell)
+            found.append(cell_of(own, self.components, self.rank, int(draws.integers(2**31))))
+        return [cell for cell in found if cell is not None]
 
     def draw(self, count: int, draws: np.random.Generator, *, domain: str | None = None) -> Drawn:
         asked = list(self._cells.values()) if domain is None else [self._cells[domain]]
@@ -113,14 +96,25 @@ class PrototypeMemory:
         rows, found, first = draws.multinomial(count, chance / chance.sum()), [], 0
         for cell, _ in cells:
             own = rows[first : first + len(cell.weight)]
-            found += [cell.draw(component, int(many), draws) for component, many in enumerate(own) if many]
+            found += [self._drawn(cell, component, int(many), draws) for component, many in enumerate(own) if many]
             first += len(cell.weight)
         both = np.concatenate(found)[draws.permutation(count)]
         return self._as_read(both[:, : self.layout.inputs]), both[:, self.layout.inputs :]
 
+    def _drawn(self, cell: Cell, component: int, many: int, draws: np.random.Generator) -> np.ndarray:
+        """Targets as they can be: a class by its number, an event by yes or no."""
+        both, first = cell.draw(component, many, draws), self.layout.inputs
+        if self.layout.target == "class":
+            both[:, first:] = np.rint(cell.mean[component, first:])
+        elif self.layout.target == "event":
+            both[:, first:] = cell.happened(component, both[:, first:])
+        return both
+
     def _as_read(self, inputs: np.ndarray) -> np.ndarray:
         """Flags are yes or no again; what is not known, and a window that is not there, is 0."""
-        layout, out = self.layout, np.clip(inputs, -FAR, FAR)
+        layout = self.layout
+        # Heads of a moment hold what they read; a probe reads embeddings as they are.
+        out = np.clip(inputs, -FAR, FAR) if layout.known else inputs.copy()
         half = layout.known // 2
         seen = out[:, half : layout.known] > 0.5
         out[:, half : layout.known] = seen & self._flagged
@@ -170,47 +164,10 @@ class PrototypeMemory:
         return memory
 
 
-def _cell(rows: Taught, components: int, rank: int, seed: int) -> Cell:
-    """The mixture of a few people's rows together: clusters, and how columns move in each."""
-    both = np.concatenate([rows.inputs, rows.target], axis=1)
-    # A mixture has no place for what is not known; a target is seldom that, and then the mean of the others.
-    with np.errstate(invalid="ignore"):
-        mean = np.nan_to_num(np.nanmean(both, axis=0))
-    both = np.where(np.isfinite(both), both, mean)
-    label = _clusters(both, rows.person, components, seed)
-    names, count = np.unique(label, return_counts=True)
-    parts = [_moves(both[label == one], rank) for one in names]
-    arrays = (count / count.sum(), *(np.stack([part[place] for part in parts]) for place in range(3)))
-    people: Sequence[str] = np.unique(rows.person).tolist()
-    return Cell(tuple(people), *(one.astype(np.float16).astype(np.float32) for one in arrays))
-
-
-def _clusters(both: np.ndarray, person: np.ndarray, most: int, seed: int) -> np.ndarray:
-    """The component of each row; one that rests on too few people or rows joins the nearest that does not."""
-    many = max(1, min(most, len(both) // LEAST_ROWS))
-    fitted = KMeans(n_clusters=many, n_init=1, max_iter=30, random_state=seed).fit(both)
-    label, centers = fitted.labels_.astype(np.int64), fitted.cluster_centers_
-    enough = np.array(
-        [
-            one
-            for one in range(many)
-            if len(np.unique(person[label == one])) >= LEAST_TOGETHER and (label == one).sum() >= LEAST_ROWS
-        ],
-        dtype=np.int64,
-    )
-    if not len(enough):
-        return np.zeros(len(both), dtype=np.int64)
-    near = ((centers[:, None] - centers[enough]) ** 2).sum(axis=-1).argmin(axis=1)
-    return enough[near][label]
-
-
-def _moves(rows: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean of rows, directions in which they move together, and the spread that these leave."""
-    mean = rows.mean(axis=0)
-    centred, freedom = rows - mean, max(1, len(rows) - 1)
-    value, way = np.linalg.eigh(centred.T @ centred / freedom)
-    loadings = np.zeros((rank, rows.shape[1]))
-    some = min(rank, len(value))
-    loadings[:some] = (np.sqrt(np.maximum(value[-some:], 0.0)) * way[:, -some:]).T
-    left = (centred**2).sum(axis=0) / freedom - (loadings**2).sum(axis=0)
-    return mean, loadings, np.sqrt(np.maximum(left, 0.0))
+def _has_all(cells: list[Cell], rows: Taught) -> bool:
+    """Whether what is drawn of the cells can be of every class that the rows have."""
+    if rows.layout.target != "class":
+        return True
+    first = rows.layout.inputs
+    there = {int(one) for cell in cells for one in np.rint(cell.mean[:, first])}
+    return {int(one) for one in np.unique(rows.target)} <= there

@@ -1,14 +1,17 @@
 """What a head is taught on, as a table of numbers: a row a moment, scaled as the members read it."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Shaped
+from jaxtyping import Float, Float32, Num, Shaped
 from torch import Tensor
 
 from hdt_fm.schema.errors import ShapeError
 from hdt_fm.schema.protocols import Ensemble, HeadInput
+
+Target = Literal["value", "class", "event"]
 
 
 @dataclass(frozen=True)
@@ -19,12 +22,14 @@ class Layout:
         known: Features of the moment, then as many flags that say which of them are known.
         windows, width: Embeddings, and their components.
         horizons: Answers.
+        target: What these are: numbers, the number of a class, or whether events happened (1 or 0).
     """
 
     known: int
     windows: int
     width: int
     horizons: int
+    target: Target = "value"
 
     @property
     def inputs(self) -> int:
@@ -38,18 +43,21 @@ class Taught:
 
     Attributes:
         inputs: As members read them, a row a moment.
-        target: What came, less the newest reading, in the head's spreads; NaN where unknown.
+        target: What came, as members are taught it (of a series: less the newest reading, in the head's spreads); NaN
+            where unknown.
         person: Pseudonym of each row's person, as text.
+        group: Of people who must be on one side; None where everyone is a group of their own.
     """
 
     layout: Layout
     inputs: Float32[np.ndarray, "row column"]
     target: Float32[np.ndarray, "_ horizon"]
     person: Shaped[np.ndarray, " _"]
+    group: Shaped[np.ndarray, " _"] | None = None
 
     def __post_init__(self) -> None:
         wanted = (len(self.person), self.layout.inputs), (len(self.person), self.layout.horizons)
-        if (self.inputs.shape, self.target.shape) != wanted:
+        if (self.inputs.shape, self.target.shape) != wanted or len(self.groups) != len(self.person):
             raise ShapeError(
                 "Rows that teach do not hold together",
                 where="Taught",
@@ -60,19 +68,29 @@ class Taught:
     def __len__(self) -> int:
         return len(self.person)
 
+    @property
+    def groups(self) -> np.ndarray:
+        """Who must be on one side, a row each."""
+        return self.person if self.group is None else self.group
+
     def of(self, rows: np.ndarray) -> "Taught":
         """Some of the rows."""
-        return Taught(self.layout, self.inputs[rows], self.target[rows], self.person[rows])
+        group = None if self.group is None else self.group[rows]
+        return Taught(self.layout, self.inputs[rows], self.target[rows], self.person[rows], group)
 
     def joined(self, other: "Taught") -> "Taught":
         """These rows, then the other ones."""
-        both = [np.concatenate([getattr(self, name), getattr(other, name)]) for name in ("inputs", "target", "person")]
-        return Taught(self.layout, *both)
+        names = ("inputs", "target", "person", "groups")
+        return Taught(self.layout, *(np.concatenate([getattr(self, name), getattr(other, name)]) for name in names))
 
 
 @torch.no_grad()
 def taught(
-    head: Ensemble, inputs: HeadInput, change: Float[np.ndarray, "row horizon"], person: Shaped[np.ndarray, " row"]
+    head: Ensemble,
+    inputs: HeadInput,
+    change: Float[np.ndarray, "row horizon"],
+    person: Shaped[np.ndarray, " row"],
+    group: Shaped[np.ndarray, " row"] | None = None,
 ) -> Taught:
     """Rows as this head's members read them. Its scale stays that of those who taught it first; features that they did
     not have get one now.
@@ -80,18 +98,37 @@ def taught(
     Args:
         inputs: As the head itself is asked.
         change: What came, less the newest reading, in the unit of the series; NaN where unknown.
+        group: As of `Taught`.
 
     Raises:
         ShapeError: If rows differ in number.
     """
     head.learn_unseen(inputs)
-    scaled = head.scaled(inputs)
-    assert scaled.known is not None
+    return laid_out(head.scaled(inputs), change / float(head.spread), person, group)
+
+
+def laid_out(
+    scaled: HeadInput,
+    came: Num[np.ndarray, "row answer"],
+    person: Shaped[np.ndarray, " row"],
+    group: Shaped[np.ndarray, " row"] | None = None,
+    *,
+    target: Target = "value",
+) -> Taught:
+    """What members are given, as a table.
+
+    Args:
+        scaled: As members read it; features of the moment may be none.
+        came: As members are taught it.
+
+    Raises:
+        ShapeError: If rows differ in number.
+    """
+    known = scaled.known if scaled.known is not None else scaled.context.new_zeros(len(scaled.context), 0)
     windows, width = scaled.context.shape[1:]
-    layout = Layout(scaled.known.shape[1], windows, width, change.shape[1])
-    flat = torch.cat((scaled.known, scaled.context.flatten(1), scaled.observed.float()), dim=1)
-    spread = float(head.spread)
-    return Taught(layout, flat.float().numpy(), (change / spread).astype(np.float32), person)
+    layout = Layout(known.shape[1], windows, width, came.shape[1], target)
+    flat = torch.cat((known, scaled.context.flatten(1), scaled.observed.float()), dim=1)
+    return Taught(layout, flat.float().numpy(), came.astype(np.float32), person, group)
 
 
 def read(layout: Layout, rows: Float[Tensor, "row column"]) -> HeadInput:

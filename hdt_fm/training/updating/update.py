@@ -4,15 +4,16 @@ import copy
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hdt_fm.schema.errors import ConfigError
-from hdt_fm.schema.protocols import Ensemble, HeadInput
+from hdt_fm.schema.protocols import HeadInput
 from hdt_fm.training.heads import seeded
+from hdt_fm.training.members import HasMembers
 from hdt_fm.training.updating.adapters import adapted
 from hdt_fm.training.updating.anchors import Anchor
 from hdt_fm.training.updating.memory import Drawn, Memory
@@ -46,8 +47,17 @@ class UpdateSettings:
     weight_decay: float = 1e-3
 
 
+@runtime_checkable
+class Distils(Protocol):
+    """A head whose answers are not compared as numbers when they are to stay what they were."""
+
+    def moved_from(self, output: Tensor, before: Tensor) -> Tensor:
+        """How far one member's answers are from what it said before; 0 slope where they are equal."""
+        ...
+
+
 def learn_domain(
-    head: Ensemble,
+    head: HasMembers,
     new: Taught,
     settings: UpdateSettings,
     *,
@@ -57,29 +67,29 @@ def learn_domain(
 ) -> None:
     """Train each member in place on a new domain, and on rows drawn of earlier ones, domains alike.
 
-    Each member keeps another fifth of the new people apart, and stays as it was when it did best on them and on rows
-    drawn of each earlier domain. A head without earlier domains learns its first one. Scales stay as they are: those
-    of the first domain, so that what a feature means does not move under what was learned before.
+    Each member keeps another fifth of the new people apart, by whole groups, and stays as it was when it did best on
+    them and on rows drawn of each earlier domain. A head without earlier domains learns its first one. Scales stay as
+    they are: those of the first domain, so that what a feature means does not move under what was learned before.
 
     Args:
         memory: Of earlier domains; None rehearses nothing.
         anchors: One for each member, where `settings.anchor` is above 0.
 
     Raises:
-        ConfigError: If the new domain has fewer than two people.
+        ConfigError: If the new domain has fewer than two people who share no group.
     """
-    people = np.unique(new.person)
-    if len(people) < 2:
+    groups = np.unique(new.groups)
+    if len(groups) < 2:
         raise ConfigError(
             "A domain of one person teaches nothing about others",
-            expected="two people or more",
-            got=f"{len(people)}",
+            expected="two people or more, who share no group",
+            got=f"{len(groups)} of {len(np.unique(new.person))}",
             fix="follow one person with their own twin: hdt-fm twin update",
         )
-    order = np.random.default_rng([seed, 1]).permutation(people)
+    order = np.random.default_rng([seed, 1]).permutation(groups)
     fifth = max(1, len(order) // 5)
     for number, member in enumerate(head.members):
-        apart = np.isin(new.person, np.roll(order, -number * fifth)[:fifth])
+        apart = np.isin(new.groups, np.roll(order, -number * fifth)[:fifth])
         with seeded(seed * 1000 + number):
             anchor = anchors[number] if settings.anchor else None
             lesson = _Lesson(head, member, new, apart, settings, memory, anchor, np.random.default_rng([seed, number]))
@@ -94,7 +104,7 @@ class _Lesson:
 
     def __init__(
         self,
-        head: Ensemble,
+        head: HasMembers,
         member: nn.Module,
         new: Taught,
         apart: np.ndarray,
@@ -154,7 +164,9 @@ class _Lesson:
         if self.anchor is not None:
             cost = cost + self.settings.anchor * self.anchor.penalty(self.member)
         if self.settings.distil:
-            cost = cost + self.settings.distil * (said - self.before(given)).square().mean()
+            was = self.before(given)
+            moved = self.head.moved_from(said, was) if isinstance(self.head, Distils) else (said - was).square().mean()
+            cost = cost + self.settings.distil * moved
         return cost
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""What is watched: a day of readings, answers and embeddings -> a few named numbers.
+"""What is watched: a day of readings, answers, doses, meals and embeddings -> a few named numbers.
 
 Nothing of a day is kept but sums; a day begins at the caller's midnight. An error is truth less what was said.
 """
@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 REST, ACTED, SIZE, OUTSIDE = "error at rest", "error after actions", "size of errors", "share outside"
-LEVEL, SWING, STATE = "level of readings", "swing of readings", "distance of states"
+LEVEL, SWING, STATE = "log level of readings", "swing of readings", "distance of states"
+INSULIN, CARBS = "insulin of the day", "carbohydrates of the day"
 # A dose or a meal counts as lately for so long; what comes after it is told from what comes without.
 LATELY_S = 4 * 3600.0
 # With fewer of what a number is made of, the day does not have that number.
@@ -29,6 +30,7 @@ class DaySums:
     _moved: float
     _size: float
     _outside: float
+    _taken: list[float]  # insulin and carbohydrates, in whatever unit the person writes them down
     _errors: list[list[float]]  # at rest, and after actions: how many, and their sum
 
     def __init__(self) -> None:
@@ -37,10 +39,10 @@ class DaySums:
 
     def read(self, values: Float[np.ndarray, " reading"]) -> None:
         """Readings in order, NaN where there is none."""
-        known = values[np.isfinite(values)]
+        known = values[values > 0]
         steps = np.abs(np.diff(np.concatenate([[self._last], values])))
         steps = steps[np.isfinite(steps)]
-        self._readings, self._sum = self._readings + len(known), self._sum + float(known.sum())
+        self._readings, self._sum = self._readings + len(known), self._sum + float(np.log(known).sum())
         self._steps, self._moved = self._steps + len(steps), self._moved + float(steps.sum())
         self._last = float(values[-1]) if len(values) else self._last
 
@@ -64,6 +66,10 @@ class DaySums:
         self._size += float(np.abs(errors[known]).sum())
         self._outside += int((outside & known).sum())
 
+    def took(self, insulin: Float[np.ndarray, " dose"], carbs: Float[np.ndarray, " meal"]) -> None:
+        """Amounts that were written down; how much a day had of them explains a part of what else it shows."""
+        self._taken = [self._taken[0] + float(insulin.sum()), self._taken[1] + float(carbs.sum())]
+
     def close(self) -> dict[str, float]:
         """The day's numbers, NaN where too little came; the next day begins."""
         (rest, at_rest), (acted, after) = self._errors
@@ -75,6 +81,8 @@ class DaySums:
             OUTSIDE: _mean(self._outside, answers, LEAST_ERRORS),
             LEVEL: _mean(self._sum, self._readings, LEAST_READINGS),
             SWING: _log(_mean(self._moved, self._steps, LEAST_READINGS)),
+            INSULIN: _log(self._taken[0]),
+            CARBS: _log(self._taken[1]),
         }
         self._clear()
         return found
@@ -83,18 +91,19 @@ class DaySums:
         """Plain numbers; a last reading that is unknown is None."""
         last = self._last if np.isfinite(self._last) else None
         sums = [self._readings, self._sum, self._steps, self._moved, self._size, self._outside]
-        return {"last": last, "sums": sums, "errors": [list(side) for side in self._errors]}
+        return {"last": last, "sums": sums, "taken": list(self._taken), "errors": [list(side) for side in self._errors]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state`."""
         self._last = float("nan") if state["last"] is None else float(state["last"])
         sums = [float(one) for one in state["sums"]]
         self._readings, self._sum, self._steps, self._moved, self._size, self._outside = sums
+        self._taken = [float(one) for one in state["taken"]]
         self._errors = [[float(count), float(total)] for count, total in state["errors"]]
 
     def _clear(self) -> None:
         self._readings = self._sum = self._steps = self._moved = 0.0
-        self._errors = [[0.0, 0.0], [0.0, 0.0]]
+        self._errors, self._taken = [[0.0, 0.0], [0.0, 0.0]], [0.0, 0.0]
         self._size = self._outside = 0.0
 
 

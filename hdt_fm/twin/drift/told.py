@@ -17,14 +17,14 @@ WORDS = {
     SENSITIVITY: "doses seem to do {percent} than they did",
     UNCLEAR: "forecasts are further off than they were, in no way that is known",
     LOST: "records of {about} have stopped coming",
-    DEVICE: "the record names another device: {about}",
+    DEVICE: "the record names another device",
 }
 ACTION_WORDS = {
     GAIN: "recalibrate: compare with a second measurement; if that agrees, divide readings by {factor:.2f}",
     SENSITIVITY: "adapt: let a last layer of the person's own learn from the onset on; one that learns already goes on",
     UNCLEAR: "ask: what changed about then?",
     LOST: "ask: are they still taken? Until then, forecast as if they were unknown, not as if there were none",
-    DEVICE: "ask: is it the same kind of sensor? Until then, learn anew what is usual",
+    DEVICE: "ask: is it another sensor, or the same one read by another app?",
 }
 
 

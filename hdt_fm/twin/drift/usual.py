@@ -30,6 +30,8 @@ class Usual:
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
         self._days = np.zeros((0, len(names)))
+        # Days that the newest was judged by, in own SDs; of no use before the next one comes.
+        self.past = np.zeros((0, len(names)))
 
     @property
     def learned(self) -> bool:
@@ -48,9 +50,9 @@ class Usual:
         self._days = np.concatenate([self._days, day[None]])[-KEPT:]
         return dict(zip(self.names, away.tolist(), strict=True))
 
-    def clear(self) -> None:
-        """Learn anew."""
-        self._days = self._days[:0]
+    def keep(self, days: int) -> None:
+        """Learn anew, of so many newest days to begin with."""
+        self._days = self._days[max(len(self._days) - days, 0) :]
 
     def state(self) -> dict[str, Any]:
         """Days as rows, None for what is unknown."""
@@ -58,12 +60,13 @@ class Usual:
         return {"names": list(self.names), "days": rows}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state`.
+        """Go on from a `state`; a number that it lacks was not known on those days, one more in it is left out.
 
         Raises:
-            ConfigError: If it is of other numbers.
+            ConfigError: If it is of other numbers alone.
         """
-        if tuple(state["names"]) != self.names:
+        column = {str(name): at for at, name in enumerate(state["names"])}
+        if not set(self.names) & set(column):
             raise ConfigError(
                 "What was kept is of other numbers",
                 where="drift.Usual",
@@ -72,19 +75,22 @@ class Usual:
                 fix="watch the same numbers as when it was written, or begin anew",
             )
         rows = [[np.nan if one is None else float(one) for one in row] for row in state["days"]]
-        self._days = np.array(rows, dtype=np.float64).reshape(-1, len(self.names))[-KEPT:]
+        days = np.array(rows, dtype=np.float64).reshape(-1, len(column))[-KEPT:]
+        unknown = np.full(len(days), np.nan)
+        self._days = np.stack([days[:, column[one]] if one in column else unknown for one in self.names], axis=1)
 
     def _away(self, day: np.ndarray) -> np.ndarray:
-        past = np.sort(self._days[: max(LEARN_DAYS, len(self._days) - LAG_DAYS)], axis=0)  # NaN sorts last
+        old = self._days[: max(LEARN_DAYS, len(self._days) - LAG_DAYS)]
+        past = np.sort(old, axis=0)  # NaN sorts last
         count = np.isfinite(past).sum(axis=0)
-        out = np.full(len(day), np.nan)
-        for at in np.flatnonzero((count >= LEAST_DAYS) & np.isfinite(day)):
+        level, spread = np.full(len(day), np.nan), np.ones(len(day))
+        for at in np.flatnonzero(count >= LEAST_DAYS):
             known = past[: count[at], at]
             lowest, low, high, highest = known[((count[at] - 1) * _PLACES).round().astype(np.int64)]
-            level = np.clip(known, lowest, highest).mean()
-            spread = max((high - low) / _IQR_OF_NORMAL, _LEAST_SHARE * known.std(), _TINY)
-            out[at] = np.clip((day[at] - level) / spread, -MOST_SDS, MOST_SDS)
-        return out
+            level[at] = known.clip(lowest, highest).mean()
+            spread[at] = max((high - low) / _IQR_OF_NORMAL, _LEAST_SHARE * known.std(), _TINY)
+        self.past = np.clip((old - level) / spread, -MOST_SDS, MOST_SDS)
+        return np.clip((day - level) / spread, -MOST_SDS, MOST_SDS)
 
 
 _PLACES = np.array([0.05, 0.25, 0.75, 0.95])

@@ -2,7 +2,7 @@
 
     watch = DriftWatch(modalities=("insulin", "meal"))
     proposal = watch.day(sums.close(), {"insulin": 4, "meal": 3})   # every day; None while all is as usual
-    proposal = watch.wears("sensor B")                              # what the record says of the device
+    proposal = watch.wears("a digest")                              # what the record says of the device
     watch.answered()                                                # done or declined: the usual is learned anew
     kept = watch.state(); watch.restore(kept)                       # plain numbers
 
@@ -18,26 +18,26 @@ from hdt_fm.schema.errors import ConfigError
 from hdt_fm.twin.drift.cause import (
     DEVICE,
     DIRECTIONS,
-    GAIN,
     JOINED,
     LOST,
     LOST_SHARE,
-    SENSITIVITY,
     UNCLEAR,
     Direction,
+    Own,
     Proposal,
 )
 from hdt_fm.twin.drift.detectors import Cusum
 from hdt_fm.twin.drift.silence import Silence
 from hdt_fm.twin.drift.usual import Usual
 
-VERSION = 1
+# A file of version 1 knew no amounts of doses and meals: they are unknown on its days.
+VERSION, READ = 2, (1, 2)
+# Devices that somebody said are one, the newest of them.
+ALIKE_KEPT = 16
 # Days whose streams are remembered to say what changed since an onset; an older onset is told as this old.
 REMEMBERED = 28
 # A change that was just found looks larger than it is: its size is drawn in as for scores of this variance and a day's.
 UNSURE = 0.25
-# An unclear change is told as a known one if it lies so much along it, in SDs of the mean since the onset.
-CLEAR = 2.5
 
 
 class DriftWatch:
@@ -76,6 +76,9 @@ class DriftWatch:
         lost = LOST_SHARE * per_year / max(len(modalities), 1)
         self.silence = {name: Silence(per_year=lost) for name in modalities}
         self.days, self.device, self.open = 0, "", False
+        self.alike: tuple[str, ...] = ()
+        # What an open proposal of another device asks about, and the day on which it came.
+        self._asked: tuple[str, int] | None = None
         self.away: dict[str, float] = {}
         self._recent: list[list[float]] = []
 
@@ -92,32 +95,50 @@ class DriftWatch:
         silent = [
             name for name, one in self.silence.items() if name in (counts or {}) and one.add((counts or {})[name])
         ]
-        passed = [one for one in self.directions if self.cusum[one.cause].add(one.score(self.away)[0])]
+        own = Own.of(self.usual.past[:, : len(JOINED)])
+        passed = [one for one in self.directions if self.cusum[one.cause].add(one.score(self.away, own)[0])]
         if self.open or not (silent or passed):
             return None
         self.open = True
         if silent:
             return Proposal(LOST, today, max(0, today + 1 - self.silence[silent[0]].days), about=silent[0])
         highest = max(passed, key=lambda one: self.cusum[one.cause].height / self.cusum[one.cause].limit)
-        return self._named(highest, today)
+        return self._named(highest, today, own)
 
-    def wears(self, device: str) -> Proposal | None:
-        """The device (or its firmware) as the record names it; another than before is a proposal to ask about it."""
-        changed, self.device = bool(self.device) and device != self.device, device
-        if self.open or not changed:
+    def wears(self, device: str, *, today: int | None = None) -> Proposal | None:
+        """What the record says of the device (or its firmware) from a day on, else from the one that is not over yet.
+
+        Another than before is a proposal to ask about it, unless somebody said that both are one. A state holds what is
+        given here: give a digest, since a name may name a person. While another proposal is open a change waits.
+        """
+        if self.open or not device:
             return None
-        self.open, today = True, max(self.days - 1, 0)
-        return Proposal(DEVICE, today, today, about=device)
+        if not self.device or {device, self.device} <= set(self.alike):
+            self.device = device
+        if device == self.device:
+            return None
+        since = max(self.days, today or 0)
+        self.open, self._asked = True, (device, since)
+        return Proposal(DEVICE, since, since)
 
-    def answered(self) -> None:
-        """The open proposal was accepted or declined: what is usual is learned anew, as after any change."""
-        self.open = False
-        self.usual.clear()
-        self._recent = []
-        for cusum in self.cusum.values():
-            cusum.clear()
-        for one in self.silence.values():
-            one.clear()
+    def answered(self, *, accepted: bool = True) -> None:
+        """The open proposal was answered: what is usual is learned anew, as after any change.
+
+        Of another device, what came since is learned from already, and records go on being counted; where that is
+        declined both are one device, and nothing is learned anew.
+        """
+        self.open, asked = False, self._asked
+        if asked is None:
+            self._begin_anew(0)
+            for one in self.silence.values():
+                one.clear()
+            return
+        device, since = asked
+        if accepted:
+            self._begin_anew(max(self.days - since, 0))
+        else:
+            self.alike = tuple(dict.fromkeys((*self.alike, self.device, device)))[-ALIKE_KEPT:]
+        self.device, self._asked = device, None
 
     def state(self) -> dict[str, Any]:
         """Plain numbers and names, the same size whatever the days."""
@@ -126,6 +147,8 @@ class DriftWatch:
             "version": VERSION,
             "days": self.days,
             "device": self.device,
+            "alike": list(self.alike),
+            "asked": None if self._asked is None else list(self._asked),
             "open": self.open,
             "recent": recent,
             "usual": self.usual.state(),
@@ -140,11 +163,11 @@ class DriftWatch:
             ConfigError: If it is of another version or of other streams, causes or modalities, or is harmed.
         """
         wanted = {"cusum": set(self.cusum), "silence": set(self.silence)}
-        if state.get("version") != VERSION or any(set(state.get(name, ())) != known for name, known in wanted.items()):
+        if state.get("version") not in READ or any(set(state.get(name, ())) != known for name, known in wanted.items()):
             raise ConfigError(
                 "What was kept of a watch does not fit",
                 where="DriftWatch.restore",
-                expected=f"version {VERSION}, causes {sorted(self.cusum)}, modalities {sorted(self.silence)}",
+                expected=f"version up to {VERSION}, causes {sorted(self.cusum)}, modalities {sorted(self.silence)}",
                 got=f"version {state.get('version')}, causes {sorted(state.get('cusum', ()))}, "
                 f"modalities {sorted(state.get('silence', ()))}",
                 fix="make the watch as it was made when it was written",
@@ -162,25 +185,35 @@ class DriftWatch:
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self.days, self.device, self.open = int(state["days"]), str(state["device"]), bool(state["open"])
-        self._recent = [[np.nan if one is None else float(one) for one in row] for row in state["recent"]]
+        self.alike, asked = tuple(str(one) for one in state.get("alike", ())), state.get("asked")
+        self._asked = None if asked is None else (str(asked[0]), int(asked[1]))
+        # Rows of version 1 are shorter: streams that were added stand at the end.
+        rows = [[np.nan if one is None else float(one) for one in row] for row in state["recent"]]
+        self._recent = [(row + [np.nan] * len(JOINED))[: len(JOINED)] for row in rows]
         self.usual.restore(state["usual"])
         for name, cusum in self.cusum.items():
             cusum.restore(state["cusum"][name])
         for name, one in self.silence.items():
             one.restore(state["silence"][name])
 
-    def _named(self, passed: Direction, today: int) -> Proposal:
+    def _begin_anew(self, days: int) -> None:
+        """Learn what is usual, of so many newest days to begin with."""
+        self.usual.keep(days)
+        self._recent = self._recent[len(self._recent) - min(days, len(self._recent)) :]
+        for cusum in self.cusum.values():
+            cusum.clear()
+
+    def _named(self, passed: Direction, today: int, own: Own) -> Proposal:
         """Which cause the days since the onset lie along, and how far."""
         since = min(max(self.cusum[passed.cause].days, 1), len(self._recent))
         rows = np.array(self._recent[-since:])
         counts = np.isfinite(rows).sum(axis=0)
         mean = np.where(counts > 0, np.where(np.isfinite(rows), rows, 0.0).sum(axis=0) / np.maximum(counts, 1), np.nan)
         away = dict(zip(JOINED, mean.tolist(), strict=True))
-        along = {one.cause: one.score(away) for one in self.directions if one.cause in (GAIN, SENSITIVITY)}
-        found = [one for one in self.directions if one.cause in along and np.isfinite(along[one.cause][0])]
-        best = max(found, key=lambda one: abs(along[one.cause][0]), default=passed)
-        unclear = passed.cause == UNCLEAR and abs(along.get(best.cause, (0.0, 0.0))[0]) * np.sqrt(since) < CLEAR
-        named = passed if unclear else best
+        along = {one.cause: one.score(away, own) for one in self.directions}
+        found = [one for one in self.directions if np.isfinite(along[one.cause][0])]
+        # Whichever passed its limit first: what they lie along the most.
+        named = max(found, key=lambda one: abs(along[one.cause][0]), default=passed)
         factor = None
         if named.cause != UNCLEAR:
             score, strength = along[named.cause]

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from hdt_fm.metrics.conformal import online_shift
+from hdt_fm.metrics.conformal import HASTE, online_shift
 from hdt_fm.metrics.events import Event, risk_of
 from hdt_fm.schema.errors import ConfigError, ShapeError
 from hdt_fm.schema.series import DAY_S
@@ -193,6 +193,7 @@ def _ahead(
         start=people.shift[column],
         spread=people.score_spread[column],
         coverage=PROMISED,
+        haste=HASTE,
     )
     own = moved(quantiles, people.levels, shift)
     chances = np.stack([risk_of(own, people.levels, event) for event in events], axis=1) if events else own[:, :0]

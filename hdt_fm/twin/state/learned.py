@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from hdt_fm.metrics.conformal import OnlineShift
+from hdt_fm.metrics.conformal import HASTE, OnlineShift
 from hdt_fm.metrics.events import Event, risk_of
 from hdt_fm.schema.series import DAY_S
 from hdt_fm.twin.forecast.outlook import LATELY_S, PROMISED, Lately, OfPeople, moved
@@ -63,6 +63,8 @@ class Learned:
         width: Of the head's hidden features.
         people: What training people left in the head.
         events: That chances are told of.
+
+    A new twin's interval hurries after a change; one that was made before that goes on at the pace in its file.
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class Learned:
         self.layer = OwnLayer(width=width, horizons=several)
         self.weights = np.zeros((several, width + 1))
         self.shifts = [
-            OnlineShift(horizon_s=horizon, start=start, spread=spread, coverage=PROMISED)
+            OnlineShift(horizon_s=horizon, start=start, spread=spread, coverage=PROMISED, haste=HASTE)
             for horizon, start, spread in zip(self.horizons_s, people.shift, people.score_spread, strict=True)
         ]
         self.day, self.settled_s = -(2**31), -np.inf

@@ -5,6 +5,7 @@ it comes in order: readings that are known are recognised, older ones in a gap a
 rests on the newest reading, on what is kept before it, and on sums over all that came before that.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +21,8 @@ from hdt_fm.twin.state.watched import day_of
 
 # A long export is taken in such parts, so that it needs no more memory than a short one.
 PART_S = 7.0 * DAY_S
+# Of a device's digest: enough to tell those of one person apart.
+DIGEST_LETTERS = 16
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Window:
         readings: Of each recording, in order of time.
         recorded, events: Treatments, by name.
         offset_s: How far the local clock is ahead.
+        devices: What each recording of `readings` says of its device, as it names it; none where nothing is known. A
+            state keeps a digest of it alone.
     """
 
     readings: tuple[Stretch, ...]
@@ -38,6 +43,7 @@ class Window:
     offset_s: int = 0
     clock: str = "utc"
     source: str = ""
+    devices: tuple[str, ...] = ()
 
     @property
     def end_s(self) -> float:
@@ -72,10 +78,12 @@ def absorb(state: TwinState, came: Window, ask: Asked) -> Absorbed:
     state.offset_s, state.clock = came.offset_s, came.clock
     state.source = tuple(sorted({*state.source, came.source} - {""}))
     readings = Counts()
-    for stretch in came.readings:
+    for stretch, device in zip(came.readings, came.devices or ("",) * len(came.readings), strict=True):
         for part in _parts(stretch, state.newest_s):
+            newest_s = state.newest_s
             state.readings, counts = state.readings.absorb(part)
             readings, state.step_s = readings + counts, part.step_s
+            _wear(state, device, newest_s)
             told += _learn(state, ask)
             _watch(state)
             _forget(state)
@@ -137,6 +145,18 @@ def _watch(state: TwinState) -> None:
     events = {name: state.events.get(name, Events.empty()) for name in watched.records}
     while (first_s := watched.over(state.newest_s)) is not None:
         watched.close(*day_of(first_s, state.readings, state.learned, events, grid, state.reference.how))
+
+
+def _wear(state: TwinState, device: str, newest_s: float) -> None:
+    """Tell the watch which device new readings are of; its name may name a person, and is kept nowhere."""
+    new = state.readings.times_s[state.readings.times_s > newest_s]
+    if state.watch is not None and device and len(new):
+        state.watch.wears(device_digest(state.salt, device), float(new[0]))
+
+
+def device_digest(salt: str, device: str) -> str:
+    """Of a device's name, with the twin's own salt; other digests with it are of pseudonyms, which are no names."""
+    return hashlib.sha256(f"{salt} device {device}".encode()).hexdigest()[:DIGEST_LETTERS]
 
 
 def _given(state: TwinState, since_s: float) -> dict[str, tuple[Series, ...]]:

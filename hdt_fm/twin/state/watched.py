@@ -24,6 +24,8 @@ from hdt_fm.twin.state.tracks import Events, Grid, Track
 # The table of causes is of this, and of answers so far ahead.
 MODALITY, AHEAD_S = "glucose", 3600.0
 PER_YEAR = 1.0
+# Of these a day's amounts are added up.
+DOSES, MEALS = "bolus", "carbs"
 # A sensor is told from a body by both; where one of them was not known since the onset, the change is unclear.
 _NAMED_BY = {cause: {REST, ACTED} for cause in (GAIN, SENSITIVITY)}
 
@@ -66,8 +68,17 @@ class Watched:
             found = replace(found, cause=UNCLEAR, factor=None)
         self.proposal = found or self.proposal
 
-    def answered(self) -> Proposal:
-        """The open proposal, closed; what is usual is learned anew from here on.
+    def wears(self, device: str, from_s: float) -> None:
+        """What the record says of the device, of readings from a moment on.
+
+        Args:
+            device: A digest; empty where it says nothing.
+        """
+        today = None if self.first is None else int(np.ceil(from_s / DAY_S)) - 1 - self.first
+        self.proposal = self.watch.wears(device, today=today) or self.proposal
+
+    def answered(self, *, accepted: bool = True) -> Proposal:
+        """The open proposal, closed; what is usual is learned anew, unless another device was declined.
 
         Raises:
             ConfigError: If none is open.
@@ -81,7 +92,7 @@ class Watched:
                 fix="leave answer out; nothing waits for one",
             )
         found, self.proposal = self.proposal, None
-        self.watch.answered()
+        self.watch.answered(accepted=accepted)
         return found
 
     def state(self) -> dict[str, Any]:
@@ -134,15 +145,13 @@ def day_of(
     taken_s = np.sort(np.concatenate([np.zeros(0), *(one.times_s[one.amounts > 0] for one in events.values())]))
     acted = _within(taken_s, learned.time_s[rows], LATELY_S)
     sums.missed(truth - told["mean"], (truth < told["low"]) | (truth > told["high"]), acted)
+    given = {name: one.amounts[(one.times_s > first_s) & (one.times_s <= last_s)] for name, one in events.items()}
+    sums.took(given.get(DOSES, np.zeros(0)), given.get(MEALS, np.zeros(0)))
     values = sums.close()
     if not _within(taken_s, np.array([last_s]), SILENT_S)[0]:
         # Who wrote nothing down for so long is not known to have been at rest.
         values |= {REST: np.nan, ACTED: np.nan}
-    counts = {
-        name: int(((one.times_s > first_s) & (one.times_s <= last_s) & (one.amounts > 0)).sum())
-        for name, one in events.items()
-    }
-    return values, counts
+    return values, {name: int((amounts > 0).sum()) for name, amounts in given.items()}
 
 
 def _within(

@@ -176,3 +176,86 @@ def test_rows_that_do_not_fit_each_other_are_refused():
     given = rows(people=2, each=3)
     with pytest.raises(ShapeError, match="do not hold together"):
         Taught(LAYOUT, given.inputs, given.target, given.person[:-1])
+
+
+def of_kind(target, kind, people=10, each=60, seed=0):
+    """As `rows`, of another kind of target."""
+    given = rows(people, each, seed)
+    layout = Layout(known=6, windows=2, width=4, horizons=target.shape[1], target=kind)
+    return Taught(layout, given.inputs, target.astype(np.float32), given.person)
+
+
+def classes_of(given):
+    """Three classes by the first two features; the last one is rare."""
+    first, second = given.inputs[:, 0], given.inputs[:, 1]
+    return np.where(second > 1.2, 2, first > 0).astype(np.float64)[:, None]
+
+
+@pytest.mark.parametrize("kind", [RowMemory, PrototypeMemory])
+def test_classes_are_drawn_whole_as_often_as_they_came_and_with_what_goes_with_them(kind, tmp_path):
+    given = of_kind(classes_of(rows()), "class")
+    memory = kind(given.layout)
+    memory.add("one", given)
+    inputs, target = memory.draw(20_000, np.random.default_rng(0))
+    assert set(np.unique(target)) == {0.0, 1.0, 2.0}
+    share = np.bincount(target[:, 0].astype(int)) / len(target)
+    np.testing.assert_allclose(share, np.bincount(given.target[:, 0].astype(int)) / len(given), atol=0.02)
+    for number in range(3):
+        drawn, true = inputs[target[:, 0] == number, :2], given.inputs[given.target[:, 0] == number, :2]
+        np.testing.assert_allclose(drawn.mean(axis=0), true.mean(axis=0), atol=0.1)
+    save_memory(tmp_path, memory)
+    assert load_memory(tmp_path).layout == given.layout
+
+
+def test_a_class_of_two_people_is_in_no_prototype_and_a_domain_that_has_no_other_is_refused():
+    target = classes_of(rows())
+    rare = target[:, 0] == 2
+    person = rows().person
+    # The rare class is of two people: no component may be of them alone.
+    target[rare & ~np.isin(person, ["p0", "p1"])] = 1.0
+    with pytest.raises(ConfigError, match="shared by too few people") as found:
+        PrototypeMemory(of_kind(target, "class").layout).add("one", of_kind(target, "class"))
+    assert "p0" not in str(found.value)
+
+
+def test_a_class_that_is_too_rare_for_two_cells_takes_one():
+    given = of_kind(classes_of(rows()), "class")
+    rare = np.flatnonzero(given.target[:, 0] == 2)
+    keep = np.setdiff1d(np.arange(len(given)), rare[34:])
+    some = given.of(keep)
+    memory = PrototypeMemory(given.layout)
+    memory.add("one", some)
+    assert [len(cell) for cell in memory.kept()[1]["people"][0]] == [10]
+    assert 2.0 in memory.draw(4000, np.random.default_rng(0))[1]
+
+
+def test_events_are_drawn_as_yes_or_no_as_often_as_they_came():
+    draws, first = np.random.default_rng(3), rows(each=250).inputs[:, 0]
+    common, rare = first + draws.standard_normal(len(first)) > 0, first + draws.standard_normal(len(first)) > 2.2
+    unknown = np.full(len(first), np.nan)
+    target = np.stack([common, rare, unknown], axis=1).astype(np.float64)
+    # Where the first event is there already it is not asked: half of one corner.
+    target[(first > 1.0) & (draws.random(len(first)) < 0.5), 0] = np.nan
+    given = of_kind(target, "event", each=250)
+    memory = PrototypeMemory(given.layout, components=8)
+    memory.add("one", given)
+    inputs, came = memory.draw(40_000, np.random.default_rng(0))
+    assert set(np.unique(came[:, :2][np.isfinite(came[:, :2])])) == {0.0, 1.0}
+    assert np.isnan(came[:, 2]).all()
+    assert np.nanmean(came[:, 1]) == pytest.approx(np.nanmean(target[:, 1]), abs=0.01)
+    low, high = inputs[:, 0] < -0.5, inputs[:, 0] > 0.5
+    for column in range(2):
+        wanted = [np.nanmean(target[first < -0.5, column]), np.nanmean(target[first > 0.5, column])]
+        found = [np.nanmean(came[low, column]), np.nanmean(came[high, column])]
+        np.testing.assert_allclose(found, wanted, atol=0.08)
+
+
+def test_rows_know_who_must_be_on_one_side():
+    given = rows(people=4, each=3)
+    together = np.where(np.isin(given.person, ["p0", "p1"]), "family", given.person)
+    some = Taught(LAYOUT, given.inputs, given.target, given.person, together)
+    assert set(some.of(np.arange(6)).groups) == {"family"}
+    both = some.joined(given)
+    assert both.groups.tolist() == [*together, *given.person]
+    with pytest.raises(ShapeError, match="do not hold together"):
+        Taught(LAYOUT, given.inputs, given.target, given.person, together[:-1])

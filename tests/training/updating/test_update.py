@@ -9,6 +9,7 @@ from hdt_fm.heads.series_forecast import SeriesForecast
 from hdt_fm.schema.errors import ConfigError, ShapeError
 from hdt_fm.schema.protocols import Ensemble
 from hdt_fm.training.forecasts import ask, inputs_of
+from hdt_fm.training.updating import update
 from hdt_fm.training.updating.adapters import adapted, change_of, onto
 from hdt_fm.training.updating.anchors import anchors_of
 from hdt_fm.training.updating.kept import load_anchors, save_anchors
@@ -207,6 +208,52 @@ def test_the_same_seed_teaches_the_same(head, second):
         learn_domain(some, rows(some, second), short, seed=3)
     inputs = inputs_of(second[0], second[1])
     np.testing.assert_array_equal(ask(one, inputs), ask(other, inputs))
+
+
+def test_people_of_one_group_are_on_one_side(head, second, monkeypatch):
+    """Each member's people apart, as the lesson is given them."""
+    groups = np.array([f"g{int(one.split('-')[1]) // 3}" for one in second[3]])
+    given = taught(head, inputs_of(second[0], second[1]), second[2], second[3], groups)
+    seen = []
+
+    class Watches(update._Lesson):
+        def __init__(self, *arguments):
+            seen.append(arguments[3])
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(update, "_Lesson", Watches)
+    learn_domain(copy.deepcopy(head), given, UpdateSettings(steps=2, batch_size=8), seed=4)
+    assert seen
+    for apart in seen:
+        assert apart.any()
+        assert not set(groups[apart]) & set(groups[~apart])
+    alone = replace(given, group=np.array(["g"] * len(given)))
+    with pytest.raises(ConfigError, match="share no group"):
+        learn_domain(copy.deepcopy(head), alone, STEPS)
+
+
+def test_a_head_may_say_how_far_its_answers_moved(head, second):
+    """With such a head, distilling asks it, and no squared difference is taken."""
+
+    class Asked(torch.nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.members, self.inner, self.calls = inner.members, inner, 0
+
+        def member_loss(self, output, target):
+            return self.inner.member_loss(output, target)
+
+        def moved_from(self, output, before):
+            self.calls += 1
+            return 1e6 * (output - before).abs().mean()
+
+    held = copy.deepcopy(head)
+    asked = Asked(held)
+    assert isinstance(asked, update.Distils)
+    learn_domain(asked, rows(held, second), UpdateSettings(steps=20, batch_size=32, distil=1.0))
+    assert asked.calls > 20
+    known = inputs_of(second[0], second[1])
+    np.testing.assert_array_equal(ask(held, known), ask(head, known))
 
 
 def test_one_person_is_no_domain(head):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from hdt_fm.twin.drift.streams import ACTED, LEVEL, OUTSIDE, REST, SIZE, SWING, DaySums, StateDistance
+from hdt_fm.twin.drift.streams import ACTED, CARBS, INSULIN, LEVEL, OUTSIDE, REST, SIZE, SWING, DaySums, StateDistance
 
 
 def a_day(sums: DaySums) -> None:
@@ -13,6 +13,7 @@ def a_day(sums: DaySums) -> None:
     errors = np.array([4.0, -2.0, 4.0, 2.0, 2.0, 2.0, -10.0, np.nan, -6.0, -8.0, -8.0, -8.0, -8.0])
     acted = np.arange(13) >= 6
     sums.missed(errors, np.abs(errors) > 7, acted)
+    sums.took(np.array([4.0, 2.5]), np.array([45.0]))
 
 
 def test_a_day_by_hand():
@@ -23,7 +24,9 @@ def test_a_day_by_hand():
     assert day[ACTED] == pytest.approx(-8.0)
     assert day[SIZE] == pytest.approx(np.log((16 + 48) / 12))
     assert day[OUTSIDE] == pytest.approx(5 / 12)
-    assert day[LEVEL] == pytest.approx((210 + 238 * 12) / 26)
+    assert day[LEVEL] == pytest.approx(np.log(100 * 110 * (120 * 118.0) ** 12) / 26)
+    assert day[INSULIN] == pytest.approx(np.log(6.5))
+    assert day[CARBS] == pytest.approx(np.log(45))
     # From 110 to 120 and then 23 steps of 2; none over the gap.
     assert day[SWING] == pytest.approx(np.log((10 + 46) / 24))
 
@@ -38,13 +41,15 @@ def test_a_day_of_too_little_is_unknown_and_the_next_begins_at_none():
 
 def test_a_day_can_be_cut_and_written_down():
     whole, parts = DaySums(), DaySums()
-    values, errors = np.arange(60.0) ** 1.5, np.linspace(-3, 5, 40)
+    values, errors = 1 + np.arange(60.0) ** 1.5, np.linspace(-3, 5, 40)
     acted, outside = np.arange(40) % 3 == 0, np.abs(errors) > 4
     whole.read(values)
     whole.missed(errors, outside, acted)
+    whole.took(np.array([1.0, 4.0]), np.array([30.0, 12.0]))
     for cut in (slice(0, 17), slice(17, 60)):
         parts.read(values[cut])
         parts.missed(errors[cut], outside[cut], acted[cut])
+        parts.took(np.array([4.0 if cut.start else 1.0]), np.array([12.0 if cut.start else 30.0]))
         kept = json.loads(json.dumps(parts.state()))
         parts = DaySums()
         parts.restore(kept)

@@ -15,7 +15,7 @@ from hdt_fm.twin.drift.told import ACTION_WORDS, NOTHING_DONE, WORDS, lines, rec
         (Proposal("sensitivity", 60, 51, factor=0.7), "doses seem to do 30 % less", "learn from the onset on"),
         (Proposal("unclear", 60, 51), "forecasts are further off", "what changed about then?"),
         (Proposal("lost", 60, 58, about="insulin"), "records of insulin have stopped", "as if they were unknown"),
-        (Proposal("device", 60, 60, about="sensor B"), "another device: sensor B", "same kind of sensor?"),
+        (Proposal("device", 60, 60), "names another device", "same one read by another app?"),
     ],
 )
 def test_each_cause_in_words(proposal, said, to_do):
@@ -29,8 +29,8 @@ def test_each_cause_in_words(proposal, said, to_do):
 
 
 def test_evidence_is_told_the_furthest_first():
-    one = Proposal("gain", 60, 51, factor=1.1, evidence=(("error at rest", 1.24), ("level of readings", -0.36)))
-    assert "error at rest +1.2 SD, level of readings -0.4 SD" in "\n".join(lines(record(one, per_year=1.0)))
+    one = Proposal("gain", 60, 51, factor=1.1, evidence=(("error at rest", 1.24), ("swing of readings", -0.36)))
+    assert "error at rest +1.2 SD, swing of readings -0.4 SD" in "\n".join(lines(record(one, per_year=1.0)))
 
 
 def test_no_cause_is_without_words():

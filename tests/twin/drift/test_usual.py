@@ -51,8 +51,22 @@ def test_what_is_kept_does_not_grow_and_can_be_written_down():
     other = Usual(("x", "y"))
     other.restore(kept)
     assert other.add({"x": 1.0})["x"] == one.add({"x": 1.0})["x"]
-    one.clear()
+    one.keep(30)
+    assert one.learned
+    assert one.state()["days"] == kept["days"][-29:] + one.state()["days"][-1:]
+    one.keep(0)
     assert not one.learned
+
+
+def test_a_number_that_a_file_lacks_was_not_known():
+    draw = np.random.default_rng(2)
+    old, new = Usual(("gone", "x")), Usual(("x", "y"))
+    for value in draw.normal(size=40):
+        old.add({"x": float(value), "gone": 1.0})
+    new.restore(json.loads(json.dumps(old.state())))
+    told = new.add({"x": 0.4, "y": 3.0})
+    assert told["x"] == old.add({"x": 0.4})["x"]
+    assert np.isnan(told["y"])
 
 
 def test_other_numbers_speak():

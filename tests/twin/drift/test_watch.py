@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hdt_fm.schema.errors import ConfigError
-from hdt_fm.twin.drift.cause import DIRECTIONS, JOINED
+from hdt_fm.twin.drift.cause import DIRECTIONS, JOINED, NOBODY
 from hdt_fm.twin.drift.streams import STATE
 from hdt_fm.twin.drift.watch import DriftWatch
 
@@ -15,8 +15,8 @@ LOGGED = {"insulin": 4, "meal": 3}
 
 
 def days_of(seed: int, days: int, *, cause: str = "", onset: int = 0, times: float = 1.0) -> list[dict[str, float]]:
-    """Days of independent streams; from the onset on a cause adds its typical effects so many times."""
-    values = np.random.default_rng(seed).normal(size=(days, len(JOINED)))
+    """Days of streams that go together as in others; from the onset on a cause adds its typical effects so often."""
+    values = np.random.default_rng([6, seed]).normal(size=(days, len(JOINED))) @ np.linalg.cholesky(NOBODY.together).T
     if cause:
         values[onset:] += times * EFFECTS[cause]
     return [dict(zip(JOINED, row, strict=True)) for row in values.tolist()]
@@ -89,10 +89,42 @@ def test_another_device_is_asked_about_once():
     watch.day({})
     assert watch.wears("A") is None
     found = watch.wears("B")
-    assert (found.cause, found.action, found.about) == ("device", "ask", "B")
+    # From the day on that is not over yet; what it is called is told nowhere.
+    assert (found.cause, found.action, found.about, found.onset) == ("device", "ask", "", 1)
     assert watch.wears("C") is None  # one is open
     watch.answered()
-    assert watch.wears("D") is not None
+    assert watch.wears("B") is None
+    assert watch.wears("") is None  # nothing is said of it
+    assert watch.wears("D", today=9).onset == 9  # after days without readings
+
+
+def worn(accepted: bool) -> DriftWatch:
+    """Asked about on day 50, answered after 60 days."""
+    watch = DriftWatch(modalities=("insulin", "meal"))
+    watch.wears("A")
+    for place, day in enumerate(days_of(7, 60)):
+        assert watch.day(day, LOGGED) is None
+        if place == 49:
+            assert watch.wears("B").onset == 50
+    whole = DriftWatch(modalities=("insulin", "meal"))
+    whole.restore(json.loads(json.dumps(watch.state())))
+    whole.answered(accepted=accepted)
+    return whole
+
+
+def test_another_device_is_learned_from_the_day_on_that_it_came():
+    watch = worn(accepted=True)
+    assert watch.usual.kept == 10
+    assert watch.silence["meal"].learned == 28  # records are the person's, whatever is worn
+    assert watch.wears("A") is not None
+
+
+def test_two_names_of_one_device_change_nothing_and_are_not_asked_about_again():
+    watch = worn(accepted=False)
+    assert watch.usual.kept == 60
+    for name in ("A", "B", "A"):
+        assert watch.wears(name) is None
+    assert watch.wears("C") is not None
 
 
 def test_one_proposal_is_open_and_an_answer_begins_anew():
@@ -121,6 +153,26 @@ def test_it_goes_on_from_its_state_whose_size_does_not_grow():
     assert cut.state() == whole.state()
     assert sizes[3] < sizes[2] * 1.05
     assert sizes[3] < 20_000
+
+
+def test_a_file_of_before_amounts_were_known_goes_on():
+    """Version 1 had five streams, the level not as a logarithm, and no devices that are one."""
+    days, watch = days_of(8, 70), DriftWatch()
+    for day in days[:60]:
+        watch.day(day)
+    kept, names = watch.state(), ["error at rest", "error after actions", "size of errors", "level of readings"]
+    kept["usual"] = {"names": [*names, "swing of readings"], "days": [row[:5] for row in kept["usual"]["days"]]}
+    kept |= {"version": 1, "recent": [row[:5] for row in kept["recent"]]}
+    old = DriftWatch()
+    old.restore(json.loads(json.dumps({name: kept[name] for name in kept if name not in ("alike", "asked")})))
+    for day in days[60:]:
+        watch.day(day)
+        old.day(day)
+        # Amounts are unknown on most days; what both know they judge alike.
+        assert old.away["error at rest"] == watch.away["error at rest"]
+        assert np.isnan(old.away["insulin of the day"])
+    assert old.days == 70
+    assert len(old.state()["recent"][0]) == len(JOINED)
 
 
 def test_a_budget_must_be_one():

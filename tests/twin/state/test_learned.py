@@ -39,9 +39,9 @@ def test_a_truth_moves_the_interval_at_once_and_the_answer_after_midnight():
     one.advance(noon + HORIZON_S - 1, always(150.0))
     assert one.corrected(said(100.0)).shift.tolist() == [0.0]
     one.advance(noon + HORIZON_S, always(150.0))
-    # A miss widens by .05 * .8 spreads of 10.
-    assert one.corrected(said(100.0)).shift.tolist() == pytest.approx([0.4])
-    assert one.corrected(said(100.0)).quantiles[0].tolist() == pytest.approx([89.6, 100, 110.4])
+    # A miss widens by .05 * .8 spreads of 10, the first by 1.32 times that: .008 of .1 off the promise, 4 times.
+    assert one.corrected(said(100.0)).shift.tolist() == pytest.approx([0.528])
+    assert one.corrected(said(100.0)).quantiles[0].tolist() == pytest.approx([89.472, 100, 110.528])
     assert one.corrected(said(100.0)).added.tolist() == [0.0]
     one.advance(101.0 * DAY_S, always(np.nan))
     # A ridge of strength 10 on one row of (1, .5, 1) / sqrt(3): weights of 50 * row / (10 + row'row).

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from hdt_fm.metrics.conformal import online_shift
+from hdt_fm.metrics.conformal import HASTE, online_shift
 from hdt_fm.metrics.events import EVENTS
 from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.series import DAY_S, ForecastTask
@@ -200,6 +200,7 @@ def test_all_at_once_by_the_same_rule(record, whole, how):
             start=PEOPLE.shift[column],
             spread=PEOPLE.score_spread[column],
             coverage=0.8,
+            haste=HASTE,
         )
         assert whole.outlook.ahead[column].shift == pytest.approx(shift[-1], abs=1e-9)
     # `outlook` counts its horizons from the newest reading, so truths up to there; the rest of it is the same rule.

@@ -7,15 +7,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from hdt_fm.metrics.conformal import HASTE
 from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.series import DAY_S, ForecastTask
-from hdt_fm.twin.drift.cause import ACTIONS, DIRECTIONS, JOINED, Proposal
-from hdt_fm.twin.drift.streams import ACTED, LEVEL, OUTSIDE, REST, SIZE, SWING
+from hdt_fm.twin.drift.cause import ACTIONS, DIRECTIONS, JOINED, NOBODY, Proposal
+from hdt_fm.twin.drift.streams import ACTED, CARBS, INSULIN, LEVEL, OUTSIDE, REST, SIZE, SWING
 from hdt_fm.twin.forecast.outlook import OfPeople
 from hdt_fm.twin.state.answer import Answers, forecast
 from hdt_fm.twin.state.learned import Learned
 from hdt_fm.twin.state.state import Reference, TwinState
-from hdt_fm.twin.state.stream import Window, absorb
+from hdt_fm.twin.state.stream import Window, absorb, device_digest
 from hdt_fm.twin.state.tracks import Events, Grid, Stretch, Track
 from hdt_fm.twin.state.watch_told import ACCEPTED, DECLINED, DOES, answer_words, record, words
 from hdt_fm.twin.state.watched import Watched, day_of, watch_for
@@ -160,7 +161,10 @@ def test_a_day_by_hand():
     assert values[SIZE] == pytest.approx(np.log((34 + 12) / 23))
     assert values[OUTSIDE] == pytest.approx(4 / 23)
     # From the first step after midnight to the midnight at its end: that at its start is of the day before.
-    assert values[LEVEL] == pytest.approx(125.0)
+    assert values[LEVEL] == pytest.approx((np.log(120) + np.log(130)) / 2)
+    # Of hours 8 and 10; the dose an hour before the day and the one at its end are none of it.
+    assert values[INSULIN] == pytest.approx(np.log(5 + 1))
+    assert np.isnan(values[CARBS])
     assert values[SWING] == pytest.approx(np.log(10))
     assert counts == {"bolus": 2}
     # Two days after the last entry nobody is known to be at rest.
@@ -192,7 +196,7 @@ def test_records_are_counted_from_the_first_one_on_and_on_days_with_readings():
 
 def changed(one, cause, unknown=()):
     effects = np.array(next(direction.effects for direction in DIRECTIONS if direction.cause == cause))
-    values = np.random.default_rng(0).normal(size=(90, len(JOINED)))
+    values = np.random.default_rng(0).normal(size=(90, len(JOINED))) @ np.linalg.cholesky(NOBODY.together).T
     values[45:] += 2 * effects
     for row in values.tolist():
         day = dict(zip(JOINED, row, strict=True)) | dict.fromkeys(unknown, np.nan)
@@ -221,12 +225,71 @@ def test_an_answer_closes_it_and_the_usual_is_learned_anew():
         one.answered()
 
 
+DEVICES = ("the sensor of A. Person", "another")
+
+
+def two_devices(life):
+    """The same readings from two recordings, of another device from the 31st day on."""
+    one, changed_s = life.readings[0], BEGIN_S + 30.6 * DAY_S
+    parts = [one.times_s <= changed_s, one.times_s > changed_s]
+    readings = tuple(Stretch(one.times_s[rows], one.values[rows], 900.0) for rows in parts)
+    return replace(life, readings=readings, devices=DEVICES)
+
+
+def part_of_two(life, first_s, last_s):
+    def inside(one):
+        rows = (one.times_s > first_s) & (one.times_s <= last_s)
+        return Stretch(one.times_s[rows], one.values[rows], 900.0)
+
+    return replace(life, readings=tuple(inside(one) for one in life.readings))
+
+
+@pytest.mark.parametrize("hours", [1e9, 31.0])
+def test_another_device_is_asked_about_and_its_name_is_kept_nowhere(life, hours, whole):
+    both, state = two_devices(life), new_state()
+    for first_s, last_s in pairwise([-np.inf, *np.arange(BEGIN_S + 40_000.0, life.end_s, 3600.0 * hours), np.inf]):
+        absorb(state, part_of_two(both, first_s, last_s), head)
+    found = state.watch.proposal
+    # Day 0 began with the midnight after the first reading.
+    assert (found.cause, found.onset, found.day, found.about) == ("device", 29, 29, "")
+    text = json.dumps(state.watch.state())
+    assert not any(name in text for name in DEVICES)
+    assert device_digest("x", DEVICES[0]) in text
+    # What it is worn with changes no number of a day.
+    assert state.watch.state()["watch"]["usual"] == whole.watch.state()["watch"]["usual"]
+    assert "names another device" in "\n".join(words(record(state.watch, dates=True)))
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_another_device_is_learned_from_its_first_day_or_is_the_same(life, accepted):
+    state = new_state()
+    absorb(state, two_devices(life), head)
+    days = state.watch.watch.days
+    answer = ACCEPTED if accepted else DECLINED
+    said = answer_words(state.watch.answered(accepted=accepted), answer)
+    assert state.watch.watch.usual.kept == (days - 29 if accepted else days)
+    assert "stands" in said[0]
+    assert ("learns anew" in said[-1]) == accepted
+    state.watch.wears(device_digest("x", DEVICES[0]), life.end_s)
+    assert (state.watch.proposal is not None) == accepted
+
+
+def test_a_new_interval_hurries_and_one_from_a_file_keeps_its_pace():
+    new = Learned(width=1, horizons_s=TASK.horizons_s, people=PEOPLE)
+    assert [one.haste for one in new.shifts] == [HASTE, HASTE]
+    facts = new.facts()
+    for one in facts["shifts"]:
+        one["haste"] = 0.0
+    assert [one.haste for one in Learned.of(facts, new.arrays()).shifts] == [0.0, 0.0]
+
+
 def test_an_answer_says_what_it_does_not():
     assert set(DOES) == set(ACTIONS)
     proposal = Proposal("gain", 60, 51, factor=1.15)
     assert "no reading is rescaled" in answer_words(proposal, ACCEPTED)[0]
     assert "nothing else is changed" in answer_words(proposal, DECLINED)[0]
     assert all("learns anew" in answer_words(proposal, answer)[1] for answer in (ACCEPTED, DECLINED))
+    assert len(answer_words(Proposal("device", 60, 60), DECLINED)) == 1
 
 
 def test_words_with_and_without_dates(whole):

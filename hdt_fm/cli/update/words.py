@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines.revoke import read_subjects
-from hdt_fm.checkpoint import save_model
 from hdt_fm.checkpoint.versions import Versions
 from hdt_fm.cli.main import EXIT_OK, Options
-from hdt_fm.cli.update_line import Domain, State
+from hdt_fm.cli.update.line import Domain, State
+from hdt_fm.cli.update.taken import updates_of, write_taken
 from hdt_fm.schema.errors import ConfigError, unknown_name
 from hdt_fm.schema.ledger import Told
 from hdt_fm.schema.result import Scalar
@@ -16,10 +16,12 @@ from hdt_fm.schema.result import Scalar
 USAGE = {
     "take": """usage: hdt-fm update take LINE --to FOLDER [domain=NAME] [--json]
 
-  Writes the checkpoint in use, with its head as it is now: for `hdt-fm twin`. (Records of the run folder that
-  `publish` and `evaluate` read are of the head as it was before its updates.)
+  Writes the checkpoint in use, with its head as it is now: for `hdt-fm twin` and `hdt-fm publish`, whose card then
+  says how often it was updated, how, and what it scored last. Where FOLDER holds a checkpoint of the same encoder
+  already, such as one with the head of another line, its other heads stay.
 
-  domain=NAME      as this domain has it, where the line's strategy is adapter; else the head that all share""",
+  domain=NAME      as this domain has it, where the line's strategy is adapter (take one checkpoint for each domain: who
+                   asks must know to which a person belongs); else the head that all share""",
     "withdraw": """usage: hdt-fm update withdraw LINE --subjects FILE [--json]
 
   --subjects FILE  one pseudonym a line, or a CSV with the column `subject`
@@ -64,7 +66,7 @@ def take(line: Path, target: Path, domain: str | None) -> dict[str, Any]:
     versions = Versions(line)
     with versions.opened() as files:
         state = State.read(files)
-    save_model(state.model_of(domain), target, preprocess=state.preprocess)
+    write_taken(state.model_of(domain), state, updates_of(state, versions, domain), target)
     return {
         "version": versions.number,
         "head": state.domains.head,

@@ -15,6 +15,7 @@ from hdt_fm.checkpoint.folder import read_record
 from hdt_fm.schema.errors import CheckpointError, unknown_name
 from hdt_fm.schema.manifest import Preprocess
 from hdt_fm.schema.preparation import Plain
+from hdt_fm.schema.shard import LabelColumn
 from hdt_fm.training.updating.adapters import onto
 from hdt_fm.training.updating.anchors import Anchor
 from hdt_fm.training.updating.kept import (
@@ -39,8 +40,10 @@ class Domain(Plain):
         asked: Pseudonyms of those who are never taught: scores rest on them, in this update and in later ones.
         teachers: Pseudonyms of those who taught, or said how wide intervals must be: they are never asked.
         treatments: Whether what was given to them was told beside.
-        score: Error of those asked right after the domain was learned, in the unit of the series; what forgetting is
-            measured from. None once somebody of them has withdrawn.
+        score: Of those asked right after the domain was learned; what forgetting is measured from. None once somebody
+            of them has withdrawn.
+        lost: How much worse the head got on it since, in the measure of the score: all updates together.
+        unjudged: Updates that were accepted although nobody could say what they lost of it; not in `lost`.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
@@ -49,15 +52,26 @@ class Domain(Plain):
     teachers: tuple[str, ...]
     treatments: bool
     score: float | None
+    lost: float = 0.0
+    unjudged: int = 0
 
 
 class Domains(Plain):
-    """`domains.json` of a version."""
+    """`domains.json` of a version.
+
+    Attributes:
+        label: What a head of labels answers: its classes in order, or its unit. None where the head says it itself.
+        updates: How often the head has learned one more domain.
+        newest: Scores of the newest of these, as in the ledger.
+    """
 
     version: int = 1
     head: str
     strategy: str
     domains: tuple[Domain, ...]
+    label: LabelColumn | None = None
+    updates: int = 0
+    newest: dict[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -95,9 +109,9 @@ class State:
         model.heads[self.domains.head] = onto(self.head, self.adapters[domain])
         return model
 
-    def with_domains(self, domains: Sequence[Domain]) -> "State":
-        """The same with other domains."""
-        return replace(self, domains=self.domains.model_copy(update={"domains": tuple(domains)}))
+    def with_domains(self, domains: Sequence[Domain], **more: Any) -> "State":
+        """The same with other domains, and `more` of what `Domains` holds."""
+        return replace(self, domains=self.domains.model_copy(update={"domains": tuple(domains), **more}))
 
     def write(self, folder: Path) -> None:
         """Into a folder that is being filled."""
