@@ -15,7 +15,8 @@ Further, by name alone:
 expose  exposures from a table to a twin: verdicts, doses, however a record is cut (scripts/evolve_expose.py)
 heads   probes that learn one more site (scripts/evolve_heads.py)
 
-`stream`, `world` and `heads` read the recordings of HDT_FM_REAL_DATA; they shard them first (runs/NAME/shard).
+`stream`, `drift`, `world` and `heads` read the recordings of HDT_FM_REAL_DATA; all but `world` shard them first
+(runs/NAME/shard).
 """
 
 import argparse
