@@ -1,10 +1,9 @@
 """What real exposures tell of the next day, and from which size on it would be found; for reproduce_evolve.py.
 
-python scripts/evolve_world.py [--quick] [--json FILE] [--seeds 1]
+python scripts/evolve_world.py [--quick] [--json FILE]
 
 Welltory: weather and heart rate variability and pulse; LifeSnaps: place and mood, and the next night's; an Actiwatch's
-light; the meals of Shanghai as text. Needs those sets in $HDT_FM_REAL_DATA; what is not there has no rows. More seeds
-mean more repeats of the power table.
+light; the meals of Shanghai as text. Needs those sets in $HDT_FM_REAL_DATA; what is not there has no rows.
 """
 
 import argparse
@@ -29,7 +28,7 @@ from data_pipelines.exposures.sets.welltory import welltory_days  # noqa: E402
 from hdt_fm.cli.exposure.doses import accumulated  # noqa: E402
 from hdt_fm.cli.progress import Report, reporter  # noqa: E402
 from hdt_fm.evaluation.evolve.exposure_doses import DailyRecords  # noqa: E402
-from hdt_fm.evaluation.evolve.exposure_power import SIZES_SD, Power, power  # noqa: E402
+from hdt_fm.evaluation.evolve.exposure_power import SIZES_SD, power  # noqa: E402
 from hdt_fm.evaluation.evolve.exposure_rows import Protocol  # noqa: E402
 from hdt_fm.evaluation.evolve.real_exposure import Tried, real_exposure  # noqa: E402
 from hdt_fm.evaluation.people import Score, interval, people_draws, ratio_of_sums  # noqa: E402
@@ -62,7 +61,11 @@ def root() -> Path:
 
 
 def table(*, quick: bool, seeds: int, progress: Report) -> Result:
-    """All rows; a set that is not there has none."""
+    """All rows; a set that is not there has none.
+
+    Args:
+        seeds: Nothing is trained here, and draws are many: one does for all.
+    """
     results = []
     for name, (place, read, injected) in SETS.items():
         if not (root() / place).exists():
@@ -72,7 +75,7 @@ def table(*, quick: bool, seeds: int, progress: Report) -> Result:
         result, tried = real_exposure(name, records, asked(quick=quick), progress=progress)
         results.append(result)
         if injected is not None:
-            results.append(power_table(name, records, injected, tried, quick=quick, seeds=seeds))
+            results.append(power_table(name, records, injected, tried, quick=quick))
     if (root() / DIARIES).exists():
         results.append(diet_table(list(shanghai_diaries(root() / DIARIES, limit=8 if quick else None))))
     if not results:
@@ -92,19 +95,12 @@ def power_table(
     tried: Sequence[Tried],
     *,
     quick: bool,
-    seeds: int,
 ) -> Result:
-    """How often effects put into one outcome are found; each seed has placebos, folds and outcomes of its own."""
+    """How often effects put into one outcome are found."""
     exposure, outcome = injected
-    protocols = [asked(quick=quick, seed=seed) for seed in range(seeds)]
     sizes, repeats = ((0.0, 0.5), QUICK_REPEATS) if quick else (SIZES_SD, REPEATS)
-    parts = [power(records, exposure, outcome, tried, one, repeats=repeats, sizes_sd=sizes) for one in protocols]
-    by_itself, among_all = (
-        {size: np.concatenate([told[size] for told in each]) for size in sizes}
-        for each in ([part.alone for part in parts], [part.in_table for part in parts])
-    )
-    whole = Power(by_itself, among_all, people=parts[0].people)
-    rows = whole.rows(f"{name}: an effect of the week's {exposure} on the next day's {outcome}, put in")
+    found = power(records, exposure, outcome, tried, asked(quick=quick), repeats=repeats, sizes_sd=sizes)
+    rows = found.rows(f"{name}: an effect of the week's {exposure} on the next day's {outcome}, put in")
     return Result(name=f"{name}: power", protocol={}, rows=tuple(rows), required_baselines=())
 
 
@@ -197,9 +193,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="half of the people, few draws: numbers mean nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as a flat list")
-    parser.add_argument("--seeds", type=int, default=1, help="of the power table")
     options = parser.parse_args()
-    result = table(quick=options.quick, seeds=options.seeds, progress=reporter("real exposure"))
+    result = table(quick=options.quick, seeds=1, progress=reporter("real exposure"))
     print(markdown(result))
     print(f"{time.process_time() / 60:.1f} CPU-min")
     if options.json:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hdt_fm.cli.exposure.doses import accumulated
-from hdt_fm.cli.exposure.law import law_of, read_law
+from hdt_fm.cli.exposure.law import MOST_BYTES, law_of, read_law
 from hdt_fm.cli.exposure.unseen import LEAST_DAYS, unseen_reach
 from hdt_fm.cli.main import EXIT_OK, EXIT_USER_ERROR, main
 from hdt_fm.evaluation.evolve.exposure_doses import leaky_and_windowed
@@ -112,7 +112,20 @@ def test_the_folder_tells_nobody_and_comes_back(learned, capsys):
         ({"format": None}, "no law here"),
         ({"verdicts": {}}, "cannot be read"),
         ({"law": {"format": 0}}, "another format"),
+        ({"format": True}, "no law here"),
         ({"exposures": 3}, "cannot be read"),
+        ({"reliable": None}, "cannot be read"),
+        ({"reliable": True}, "cannot be read"),  # no exposure of it is
+        ({"misfit": float("nan")}, "cannot be read"),
+        ({"beside": float("inf")}, "cannot be read"),
+        ({"verdicts": {"pm2_5": {}}}, "cannot be read"),
+        ({"verdict": ["x"]}, "cannot be read"),
+        ({"people": "many"}, "cannot be read"),
+        ({"numbers": [1]}, "cannot be read"),
+        ({"notes": None}, "cannot be read"),
+        ({"outcome": "hrv\x1b[2J"}, "cannot be read"),
+        ({"outcome": "/home/x/hrv.csv"}, "cannot be read"),
+        ({"outcome": "h" * 3000}, "cannot be read"),
     ],
 )
 def test_a_harmed_law_is_refused(learned, tmp_path, harm, words):
@@ -125,8 +138,9 @@ def test_a_harmed_law_is_refused(learned, tmp_path, harm, words):
 def test_no_law_in_a_folder(tmp_path, refused):
     with pytest.raises(ReaderError, match="no law of exposures"):
         read_law(tmp_path)
-    (tmp_path / "dose.json").write_text("{")
-    assert "hdt-fm exposure learn" in refused("show", tmp_path)
+    for text in ("{", "[" * 100_000 + "]" * 100_000, " " * (MOST_BYTES + 1)):
+        (tmp_path / "dose.json").write_text(text)
+        assert "hdt-fm exposure learn" in refused("show", tmp_path)
 
 
 def test_accumulators_of_heads_are_those_of_the_protocol():
@@ -185,12 +199,15 @@ def test_gaps_leave_open_what_days_beside_them_do_not_tell(keep):
         (("learn", "x.csv", "outcome=y", "--to", "f"), "Too few people have days to learn from"),
         (("learn", "x.csv", "outcome=y", "--to", "f", "cohort=azt1d"), "Unknown cohort"),
         (("learn", "x.csv", "outcome=someone@some.where", "--to", "f"), "tell of a person"),
+        (("learn", "x.csv", "outcome=y\a", "--to", "f"), "cannot be printed"),
+        (("learn", "x.csv", "outcome=huge", "--to", "f"), "too large"),
+        (("learn", "x.csv", "outcome=y", "--to", "f", "exposures=ozone,ozone"), "Too few people have days"),
         (("learn", "x.csv", "outcome=y", "--to", "f", "--dry-run"), "composes no config"),
     ],
 )
 def test_mistakes_are_named_and_leave_nothing(words, error, refused, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "x.csv").write_text("person,date,ozone,y\na,2026-01-01,7,1\nb,2026-01-01,7,1\n")
+    (tmp_path / "x.csv").write_text("person,date,ozone,y,huge\na,2026-01-01,7,1,1e300\nb,2026-01-01,7,1,\n")
     if error is None:
         assert main(["exposure", *words]) == EXIT_OK
         assert "next_day=true" in capsys.readouterr().out

@@ -15,13 +15,15 @@ from hdt_fm.cli.compose import compose_config
 from hdt_fm.cli.main import EXIT_OK, EXIT_USER_ERROR, main
 from hdt_fm.cli.update.heads import KINDS, REFUSED, teaching
 from hdt_fm.cli.update.line import State
-from hdt_fm.cli.update.people import People
+from hdt_fm.cli.update.people import People, check_cut
 from hdt_fm.cli.update.probe import Way
+from hdt_fm.cli.update.taken import learned_from
 from hdt_fm.cli.workflow import new_model, open_shards, people_of, preprocess_of
 from hdt_fm.data.shards import ShardFolder
 from hdt_fm.report.check import verify_sums
 from hdt_fm.report.updates import read_updates
 from hdt_fm.schema.errors import CheckpointError, ConfigError, UnknownNameError
+from hdt_fm.schema.ledger import Told
 from hdt_fm.schema.manifest import Part
 from hdt_fm.schema.protocols import HeadInput
 from hdt_fm.schema.shard import LabelColumn
@@ -316,3 +318,78 @@ def test_a_head_without_updates_is_taken_as_it_is(ground: Path, tmp_path: Path) 
     before = load_preprocess(ground / "a" / "finetune" / "checkpoint")
     assert load_preprocess(tmp_path / "taken") == before
     save_model(load(tmp_path / "taken"), tmp_path / "again", preprocess=before)
+
+
+def test_a_line_begins_with_those_who_taught_its_head(ground: Path, tmp_path: Path, capsys) -> None:
+    """Their own scores are what forgetting is measured from."""
+    line, taught = tmp_path / "line", f"update.checkpoint={ground / 'a' / 'finetune' / 'checkpoint'}"
+    # The record beside a checkpoint speaks of the head that was taught last.
+    known = [*VALUE, f"checkpoint={ground / 'a' / 'pretrain' / 'checkpoint'}"]
+    for more, message in (([], "There is no line here yet"), (known, "these shards did not")):
+        for dry in ([], ["--dry-run"]):
+            assert went_on(ground, line, taught, *more, *dry) == EXIT_USER_ERROR
+            told = capsys.readouterr().err
+            assert message in told
+            assert "hdt-fm update experiment=FIRST" in told
+    assert not line.exists()
+
+
+def test_a_dry_run_refuses_what_the_update_would(ground: Path, line: Path, capsys) -> None:
+    for more, message in (([], "of this name"), (["update.domain=c"], "these very shards")):
+        assert went_on(ground, line, *more, "--dry-run") == EXIT_USER_ERROR
+        assert message in capsys.readouterr().err
+
+
+def test_shards_that_are_cut_otherwise_are_refused(ground: Path) -> None:
+    """An encoder embeds windows of any rate and length, and says nothing."""
+    preprocess = load_preprocess(ground / "a" / "pretrain" / "checkpoint")
+    folder = ShardFolder.open(ground / "b" / "shard" / "windows")
+    check_cut(preprocess, folder)
+    columns = preprocess.modalities
+    check_cut(preprocess.model_copy(update={"modalities": columns[1:]}), folder)
+    faster = columns[0].model_copy(update={"sampling_rate_hz": 2 * columns[0].sampling_rate_hz})
+    other = preprocess.model_copy(update={"modalities": (faster, *columns[1:])})
+    with pytest.raises(ConfigError, match="cut otherwise") as found:
+        check_cut(other, folder)
+    assert f"{faster.name} of {faster.sampling_rate_hz:g} Hz" in str(found.value)
+    longer = preprocess.preparation.model_copy(update={"window_s": 2 * preprocess.preparation.window_s})
+    with pytest.raises(ConfigError, match="windows of 120 s"):
+        check_cut(preprocess.model_copy(update={"preparation": longer}), folder)
+
+
+def test_a_checkpoint_of_another_encoder_is_not_replaced(ground: Path, line: Path, tmp_path: Path, capsys) -> None:
+    other, base = tmp_path / "other", ground / "a" / "finetune" / "checkpoint"
+    model = load(base)
+    with torch.no_grad():
+        next(model.encoder.parameters()).add_(1.0)
+    save_model(model, other, preprocess=load_preprocess(base))
+    before = {path: path.read_bytes() for path in other.iterdir()}
+    assert main(["update", "take", str(line), "--to", str(other)]) == EXIT_USER_ERROR
+    assert "of another encoder" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in other.iterdir()} == before
+
+
+def test_scores_of_a_domain_are_those_of_the_version_that_is_in_use(tmp_path: Path) -> None:
+    """It may have been learned twice, with a rollback between."""
+
+    def told(note: str, score: float) -> Told:
+        return Told(scores={"s": score}, note=note)
+
+    versions = Versions.create(tmp_path / "line", lambda folder: (folder / "x").touch(), told("begins with a", 0.0))
+    for note, score, back in (("learns b", 1.0, 1), ("learns b", 2.0, 2), ("learns c", 3.0, None)):
+        versions.append(lambda folder: (folder / "x").touch(), told(note, score))
+        if back:
+            versions.rollback(back, Told(note="back"))
+    assert learned_from(versions, "learns b").scores == {"s": 1.0}
+
+
+def test_scores_then_and_now_are_of_the_same_people(ground: Path, tmp_path: Path, monkeypatch) -> None:
+    """Somebody has left an earlier domain's shards, and not the line: a head that did not move forgets nothing."""
+    line, left, who = tmp_path / "line", tmp_path / "left", tmp_path / "who.txt"
+    assert begun(ground, line, *VALUE) == EXIT_OK
+    shutil.copytree(ground / "a" / "shard" / "windows", left)
+    who.write_text(state(line).domains.domains[0].asked[0] + "\n")
+    assert main(["shard", "revoke", str(left), "--subjects", str(who)]) == EXIT_OK
+    monkeypatch.setattr("hdt_fm.cli.update.go_on.learn_domain", lambda *_, **__: None)
+    assert went_on(ground, line, *VALUE, f"update.earlier=[{left}]") == EXIT_OK
+    assert state(line).domains.domains[0].lost == 0.0

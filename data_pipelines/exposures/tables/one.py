@@ -127,7 +127,10 @@ def _readings(table: TextTable, columns: Mapping[str, Column], reading_s: float)
     times = times_of(table, table.head(TIME) or TIME)
     if len(np.unique(times)) < len(times):
         raise ReaderError(
-            "A time comes twice", where="column time", expected="a row a time, of one person", fix="keep one of them"
+            "A time comes twice",
+            where="column time",
+            expected="a row a time, of one person",
+            fix="keep one of them; where clocks went back an hour, leave the second one of that hour out",
         )
     order, found, implausible = np.argsort(times), [], {}
     for kind, column in columns.items():
@@ -149,13 +152,17 @@ def _needs_days(head: str) -> ReaderError:
     )
 
 
+WHOLE_DAYS = "a day is what the file says of it that told of it last: its first and last day must be whole in an export"
+WATCHED = "days between the first and the last that are written of were watched: silence there is none, not unknown"
+
+
 def _of_events(table: TextTable, model: str, what: str, events: list[Event]) -> OneTable:
     sub_model = registry.build("exposures", model, {})
     assert isinstance(sub_model, OfEvents)
     first = min(one.start_s for one in events) // DAY_S * DAY_S
     last = max(one.start_s for one in events) // DAY_S * DAY_S + DAY_S
-    note = "days between the first and the last that are written of were watched: silence there is none, not unknown"
-    return OneTable(sub_model(events, [(first, last)], _OURS), what, (note,) if model == "contact" else ())
+    notes = (WATCHED, WHOLE_DAYS) if model == "contact" else (WHOLE_DAYS,)
+    return OneTable(sub_model(events, [(first, last)], _OURS), what, notes)
 
 
 def _meals(table: TextTable) -> list[Event]:

@@ -14,6 +14,9 @@ from data_pipelines.exposures.tables.rows import days_of, in_unit, notes_of, rea
 from hdt_fm.schema import registry
 from hdt_fm.schema.errors import ReaderError, unknown_name
 
+# Squares of sums of larger ones would be no numbers.
+LARGEST = 1e9
+
 
 @dataclass(frozen=True)
 class PeopleTable:
@@ -36,7 +39,7 @@ def read_people(path: Path, *, outcome: str, units: Mapping[str, str] | None = N
     Lossy: Numbers that an exposure cannot have become unknown; other columns are left.
 
     Raises:
-        ReaderError: If a column or all rows are missing, a person has a date twice, or a cell cannot be read.
+        ReaderError: If a column or all rows are missing, a date comes twice, or a cell cannot be read or is huge.
         UnitError: If a unit is none of the kind's, or most numbers cannot be in it.
         UnknownNameError: If there is no such outcome, or a head is nearly called as an exposure.
     """
@@ -58,6 +61,7 @@ def read_people(path: Path, *, outcome: str, units: Mapping[str, str] | None = N
     for kind, column in columns.items():
         values[kind], implausible[kind] = in_unit(table, column)
     known = table.numbers(head)
+    _refuse_huge(known)
     people = tuple(
         _one(
             number,
@@ -101,6 +105,18 @@ def rate_by_day(head: str, days: NDArray[np.int64], values: NDArray[np.float64])
     (found,) = registry.build("exposures", "weather", {})(days, {head: values}, Whose(0, 0))
     first = float(days.min()) * DAY_S
     return by_day(found, Days(first, int(days.max() - days.min()) + 1))
+
+
+def _refuse_huge(known: NDArray[np.float64]) -> None:
+    several = int((np.abs(known) > LARGEST).sum())
+    if several:
+        raise ReaderError(
+            "The outcome has numbers that are too large",
+            where="the column of the outcome",
+            expected=f"numbers up to {LARGEST:g} either way",
+            got=f"{several} that are larger",
+            fix="write it in another unit; leave a cell empty where nothing was measured",
+        )
 
 
 def _one(

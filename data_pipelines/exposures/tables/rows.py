@@ -15,8 +15,8 @@ from data_pipelines.readers._rows import Rows, read_rows
 from hdt_fm.schema.errors import ReaderError, UnitError
 from hdt_fm.schema.exposure import exposure_kind
 
-# Longer than anybody lives: a date beyond is a slip.
-MOST_DAYS = 40_000
+# Longer than anybody lives, and 1900-01-01 counted from 1970: a date beyond is a slip.
+MOST_DAYS, EARLIEST = 40_000, -25_567
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?")
 
@@ -184,6 +184,13 @@ def _within_a_life(days: NDArray[np.int64]) -> NDArray[np.int64]:
             "Dates lie further apart than a life is long",
             expected=f"at most {MOST_DAYS} days from the first to the last",
             got=f"{int(days.max() - days.min())} days",
+            fix="look for a slip in a year",
+        )
+    if int(days.min()) < EARLIEST:
+        raise ReaderError(
+            "A date lies before anybody alive was born",
+            expected=f"dates from {np.datetime64(EARLIEST, 'D')} on",
+            got=f"{int((days < EARLIEST).sum())} before it",
             fix="look for a slip in a year",
         )
     return days

@@ -23,11 +23,12 @@ _BANK, _LAW = "bank", "law"
 def folded(one: Exposed, closed: Float[np.ndarray, " day"], law: Law | None) -> dict[str, np.ndarray]:
     """What accumulators hold once they were told of days that are closed.
 
-    A law that is new here is told of the days that are kept, these among them.
+    A law that is new here is told of the days that are kept, these among them; where nothing was held yet, of all that
+    are closed, which may be more than are kept.
     """
     held = dict(_bank(closed, one.held)[1])
     if law is not None and one.kind in law.kinds:
-        known = any(name.startswith(_LAW) for name in one.held)
+        known = not one.held or any(name.startswith(_LAW) for name in one.held)
         held |= _of_law(law, law.kinds.index(one.kind), closed if known else one.days, one.held)
     return held
 

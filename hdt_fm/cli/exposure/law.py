@@ -1,7 +1,8 @@
 """A learned law of doses with what is known of it, as plain JSON: in a folder, and whole inside of a twin.
 
 Contract, version 1. `dose.json` MUST hold no id, no value and no date of anybody: numbers that people have in common,
-how many taught, a digest of their table, and for each exposure the verdict that every later word repeats.
+how many taught, a digest of their table, and for each exposure the verdict that every later word repeats. What comes
+from others is looked at before it is used: a twin keeps it whole, and says it.
 """
 
 import hashlib
@@ -9,14 +10,86 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
 
 from hdt_fm.heads.exposure_dose import ExposureDose
 from hdt_fm.schema.errors import CheckpointError, HdtError, ReaderError
+from hdt_fm.schema.privacy import private_traces
 
 FORMAT = 1
 LAW_NAME, EVIDENCE_NAME = "dose.json", "evidence.json"
-_NEEDED = ("law", "exposures", "outcome", "outcome_unit", "next_day", "people", "days", "verdicts", "verdict", "misfit")
+# Far more than a law of a hundred exposures takes.
+MOST_BYTES, MOST_LETTERS = 8_000_000, 2_000
+
+
+def _plain(text: str) -> str:
+    if not text.isprintable() or private_traces(text):
+        raise ValueError("it has letters that cannot be printed, or tells of a person or a machine")
+    return text
+
+
+_Words = Annotated[str, Field(max_length=MOST_LETTERS), AfterValidator(_plain)]
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=0)]
+
+
+class _Looked(BaseModel):
+    """Other keys may stand beside."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class _Verdict(_Looked):
+    verdict: _Words
+    reliable: StrictBool
+    people: _Count
+    days: _Number | None
+    chance: _Number | None
+    p_in_table: _Number | None
+    p_days_after: _Number | None
+
+
+class _Exposure(_Looked):
+    kind: _Words
+    unit: _Words
+    form: _Words
+
+
+class _Named(_Looked):
+    name: _Words
+    unit: _Words
+    value: _Number | None
+    low: _Number | None
+    high: _Number | None
+
+
+class _Explained(_Looked):
+    model: _Words
+    value: _Number
+    low: _Number | None
+    high: _Number | None
+
+
+class _Facts(_Looked):
+    """All that words are made of."""
+
+    exposures: list[_Exposure]
+    outcome: _Words
+    outcome_unit: _Words
+    next_day: StrictBool
+    season: _Words
+    people: _Count
+    days: _Count
+    misfit: _Number
+    wrong_form: StrictBool
+    reliable: StrictBool
+    verdict: _Words
+    verdicts: dict[str, _Verdict]
+    numbers: list[_Named]
+    explained: list[_Explained]
+    notes: list[_Words]
 
 
 @dataclass(frozen=True)
@@ -53,24 +126,27 @@ def law_of(facts: Mapping[str, Any]) -> Law:
         CheckpointError: If they are of a later version, or not what they say.
     """
     number = facts.get("format")
-    if not isinstance(number, int) or number > FORMAT:
+    if type(number) is not int or number > FORMAT:
         raise CheckpointError(
-            "The law was written by a later hdt_fm" if isinstance(number, int) else "There is no law here",
+            "The law was written by a later hdt_fm" if type(number) is int else "There is no law here",
             where=LAW_NAME,
             expected=f"format {FORMAT} or earlier",
-            got="no number" if not isinstance(number, int) else f"format {number}",
+            got=f"format {number}" if type(number) is int else "no number",
             fix="install the newest hdt_fm, or learn it anew: hdt-fm exposure learn",
         )
     try:
-        missing = [name for name in _NEEDED if name not in facts]
-        head = ExposureDose.of(facts["law"])
-        names = [one["kind"] for one in facts["exposures"]]
-        if missing or tuple(names) != head.law.exposures or set(facts["verdicts"]) != set(names):
+        told, head = _Facts.model_validate(facts), ExposureDose.of(facts["law"])
+        names = [one.kind for one in told.exposures]
+        if tuple(names) != head.law.exposures or set(told.verdicts) != set(names):
             raise KeyError
+        if told.reliable != any(one.reliable for one in told.verdicts.values()):
+            raise ValueError
+        # NaN may stand where nothing was looked at; no twin could keep it.
+        json.dumps(facts, allow_nan=False).encode()
         return Law(dict(facts), head)
     except HdtError:
         raise
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             "The law cannot be read",
             where=LAW_NAME,
@@ -88,8 +164,10 @@ def read_law(folder: Path) -> Law:
         CheckpointError: As `law_of`.
     """
     try:
+        if (folder / LAW_NAME).stat().st_size > MOST_BYTES:
+            raise ValueError
         facts = json.loads((folder / LAW_NAME).read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ReaderError(
             "There is no law of exposures in this folder",
             where=LAW_NAME,

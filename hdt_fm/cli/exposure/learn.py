@@ -166,12 +166,13 @@ def _outcome(settings: Mapping[str, str]) -> str:
     from hdt_fm.schema.privacy import private_traces
 
     outcome = settings.get("outcome", "").strip()
-    if not outcome or private_traces(" ".join((outcome, settings.get("outcome_unit", "")))):
+    told = " ".join((outcome, settings.get("outcome_unit", "")))
+    if not outcome or not told.isprintable() or private_traces(told):
         raise ConfigError(
             "It is not told what exposures may do something to",
             where="outcome",
             expected="the name of a column, which stays in what is written",
-            got="nothing" if not outcome else "a name that would tell of a person or a machine",
+            got="a name that would tell of a person or a machine, or that cannot be printed" if outcome else "nothing",
             fix="say outcome=COLUMN",
         )
     return outcome
@@ -195,7 +196,7 @@ def _read(path: Path, outcome: str, settings: Mapping[str, str]) -> "tuple[Peopl
     else:
         table = read_people(path, outcome=outcome, units=units_of(settings))
         days, notes = list(table.people), table.notes
-    names = listed(settings, "exposures") or list(days[0].exposures)
+    names = list(dict.fromkeys(listed(settings, "exposures"))) or list(days[0].exposures)
     for name in names:
         if name not in days[0].exposures:
             raise unknown_name("exposure", name, days[0].exposures, where="exposures")

@@ -107,6 +107,8 @@ def _files(folder: Path) -> dict[str, bytes]:
         files["nights.csv"] = _csv(("date", "device", *state.nights.names), _nights(state))
     if state.exposures:
         files |= _exposures(state, told["doses"])
+    if state.exposure_law is not None:
+        files["exposure_law.json"] = json.dumps(state.exposure_law, indent=1).encode()
     meant = [f"{name}: {_FILES[name].format(unit=told['unit'])}" for name in files]
     about = [
         "What a twin keeps of you in the version in use. Earlier versions (`hdt-fm twin log`) may hold older readings.",
@@ -167,14 +169,11 @@ def _exposures(state: "TwinState", told: Mapping[str, Any]) -> dict[str, bytes]:
     from hdt_fm.cli.twin.exposures import exposed
 
     head = ("exposure", "unit", "told_by", "time_constant_d", "value", "low", "high", "seen", "as_of")
-    files = {
+    return {
         "exposures.csv": _csv(head, _doses(told)),
         "exposure_days.csv": _csv(("date", "exposure", "value", "unit"), _exposure_days(exposed(state))),
         "exposure_state.csv": _csv(("exposure", "array", "place", "value"), _held(state)),
     }
-    if state.exposure_law is not None:
-        files["exposure_law.json"] = json.dumps(state.exposure_law, indent=1).encode()
-    return files
 
 
 def _doses(told: Mapping[str, Any]) -> Iterable[Sequence[Any]]:

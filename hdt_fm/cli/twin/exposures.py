@@ -146,7 +146,7 @@ def _take_in(state: "TwinState", given: Given, *, confirmed: bool) -> Counts:
         if found.after is not None:
             after[came.kind] = replace(found.after, held=dosing.folded(found.after, found.closed, law)).arrays()
     # Days that agree say nothing of whose they are: a whole town has the same weather. Those that do not agree do.
-    for some in (counts, Counts()):
+    for some in (counts, None):
         check_whose(state, given.whose, some, confirmed=confirmed, what="days", of="days")
     state.exposures |= after
     state.whose[given.whose.read_as] = whose_digest(state.salt, given.whose.subject)

@@ -94,7 +94,13 @@ def overlap(state: TwinState, window: Window) -> Counts:
 
 
 def check_whose(
-    state: TwinState, whose: Whose, counts: Counts, *, confirmed: bool, what: str = "readings", of: str = "hours"
+    state: TwinState,
+    whose: Whose,
+    counts: Counts | None,
+    *,
+    confirmed: bool,
+    what: str = "readings",
+    of: str = "hours",
 ) -> None:
     """Refuse what is of somebody else, and ask where that cannot be known.
 
@@ -102,12 +108,13 @@ def check_whose(
     export under another name is taken once somebody says that it is the same person's.
 
     Args:
-        counts: What of it is known already (`overlap`).
+        counts: What of it is known already (`overlap`); None where days that agree tell nothing of whose they are.
 
     Raises:
         RecordingError: If it is somebody else's.
         ConfigError: If nobody can say, and it is not confirmed.
     """
+    telling, counts = counts is not None, counts or Counts()
     if counts.differing >= LEAST_OVERLAP and counts.differing > counts.known:
         raise RecordingError(
             f"These {what} are not of the person that the twin is of",
@@ -132,8 +139,9 @@ def check_whose(
         raise ConfigError(
             "Nothing tells whether this is the person that the twin is of",
             where=CONFIRM,
-            expected=f"an export with the same name and format, or with {of} that the twin knows already",
-            got=f"another name or format, and too few {of} that both have",
+            expected="an export with the same name and format"
+            + f", or with {of} that the twin knows already" * telling,
+            got="another name or format" + f", and too few {of} that both have" * telling,
             fix=f"say {CONFIRM}=true if it is the same person",
         )
 

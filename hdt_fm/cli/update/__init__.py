@@ -12,13 +12,14 @@ from typing import Any
 from hdt_fm.checkpoint.versions import Versions
 from hdt_fm.cli.compose import Config
 from hdt_fm.cli.run import Run
-from hdt_fm.cli.update.begin import begin
-from hdt_fm.cli.update.go_on import go_on
+from hdt_fm.cli.update.begin import begin as begin_line
+from hdt_fm.cli.update.begin import check_beginning
+from hdt_fm.cli.update.go_on import check_new
+from hdt_fm.cli.update.go_on import go_on as go_on_with
 from hdt_fm.cli.update.heads import name_of
 from hdt_fm.cli.update.line import State
 from hdt_fm.cli.update.settings import DEFAULT, settings_of
 from hdt_fm.cli.workflow import open_shards, prepare_machine
-from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.result import RunRecord
 from hdt_fm.training.updating.strategies import STRATEGIES
 
@@ -29,29 +30,24 @@ def run(run: Run) -> RunRecord:
     settings = settings_of(run.config)
     line = Path(settings.line)
     if line.exists():
-        return go_on(run, settings, Versions(line))
-    if not Path(settings.checkpoint).is_dir():
-        raise ConfigError(
-            "There is no line to go on with, and no checkpoint to begin one",
-            where="update.line, update.checkpoint",
-            expected="the folder of a line, or a finetuned checkpoint and the shards of those who taught it",
-            got=f"{settings.line} and {settings.checkpoint}",
-            fix="begin with the first cohort: hdt-fm update experiment=FIRST update.line=FOLDER, after its finetune",
-        )
-    return begin(run, settings, line)
+        return go_on_with(run, settings, Versions(line))
+    return begin_line(run, settings, line)
 
 
 def plan(config: Config) -> dict[str, Any]:
-    """What would be learned, and of whom."""
+    """What would be learned, and of whom; refuses what can be refused before anything is taught."""
     settings, folder = settings_of(config), open_shards(config)
     line = Path(settings.line)
     of_it: dict[str, Any] = {"domain": settings.domain, "people": len(folder.manifest.subjects)}
     if not line.exists():
+        check_beginning(config, settings, folder)
         chosen = settings.strategy or DEFAULT
         words = f"{chosen}: {STRATEGIES[chosen].summary}"
         return {"line": "begins", "head": name_of(config), **of_it, "strategy": words}
     with Versions(line).opened() as files:
-        kept = State.read(files).domains
+        before = State.read(files)
+    check_new(before, settings, folder)
+    kept = before.domains
     return {
         "line": "goes on",
         "head": kept.head,

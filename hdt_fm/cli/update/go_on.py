@@ -10,9 +10,10 @@ from hdt_fm.cli.update.begin import cost, finish, treatments_of
 from hdt_fm.cli.update.heads import teaching
 from hdt_fm.cli.update.judged import Forgetting, Found, earlier_shards, judged_asked, refuse, scores_of
 from hdt_fm.cli.update.line import Domain, State
-from hdt_fm.cli.update.people import sides
+from hdt_fm.cli.update.people import check_cut, sides
 from hdt_fm.cli.update.settings import UpdateVerbSettings
 from hdt_fm.cli.workflow import open_shards
+from hdt_fm.data.shards import ShardFolder
 from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.ledger import Told
 from hdt_fm.schema.result import RunRecord
@@ -30,14 +31,14 @@ def go_on(run: Run, settings: UpdateVerbSettings, versions: Versions) -> RunReco
     """
     with versions.opened() as files:
         before = State.read(files)
-    _check_new(before, settings)
+    folder = open_shards(run.config)
+    check_new(before, settings, folder)
     began, seed, strategy = time.monotonic(), int(run.config.value("seed")), STRATEGIES[before.domains.strategy]
-    model, kept, folder = copy.deepcopy(before.model), before.domains, open_shards(run.config)
-    _check_unknown(before, folder.digest)
+    model, kept = copy.deepcopy(before.model), before.domains
     was, way = (teaching(run.config, one, kept.head, kept.label) for one in (before.model, model))
     here = way.people(folder, treatments_of(run))
     teach, asked = sides(run.config, here, _ever(before))
-    run.say(f"{settings.domain}: {len(teach)} people teach, {len(asked)} are asked")
+    run.say(f"{settings.domain}: {len(teach)} people teach {kept.head}, {len(asked)} are asked")
     forgetting = Forgetting(before, way, before.memory, earlier_shards(before, settings), seed)
     judged_before = judged_asked(was, here, asked)
     apart = here.apart(teach, way.apart, seed)
@@ -84,7 +85,12 @@ def _ever(before: State) -> tuple[set[str], set[str]]:
     return {who for one in domains for who in one.asked}, {who for one in domains for who in one.teachers}
 
 
-def _check_new(before: State, settings: UpdateVerbSettings) -> None:
+def check_new(before: State, settings: UpdateVerbSettings, folder: ShardFolder) -> None:
+    """Whether a line can go on with these shards.
+
+    Raises:
+        ConfigError: If it knows them or a domain of this name, holds to another strategy, or they were cut otherwise.
+    """
     if settings.domain in [one.name for one in before.domains.domains]:
         raise ConfigError(
             "The line has learned a domain of this name",
@@ -101,6 +107,8 @@ def _check_new(before: State, settings: UpdateVerbSettings) -> None:
             got=settings.strategy,
             fix="leave it out, or begin another line",
         )
+    _check_unknown(before, folder.digest)
+    check_cut(before.preprocess, folder)
 
 
 def _check_unknown(before: State, digest: str) -> None:

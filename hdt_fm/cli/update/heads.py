@@ -42,10 +42,12 @@ class Teaching(Protocol):
     """How one head goes on learning. What it says and what came are in the unit of its score.
 
     Attributes:
+        model: Whose head it is.
         refuses: Strategies that make no sense for it, and why.
         apart: Share of the new people who teach nothing and set how sure it is.
     """
 
+    model: Model
     head: nn.Module
     score: Score
     refuses: Mapping[str, str]

@@ -129,7 +129,8 @@ class Forgetting:
             how[name] = "" if own else " as rehearsed"
             words = f"{name}{how[name]}"
             lost[name] = domain.lost + here
-            if own and domain.score is not None:
+            # Shards may lack somebody who was asked and has not left the line: that score would be of other people.
+            if own and domain.score is not None and self.people[name].has(domain.asked):
                 lost[name] = self.way.score.worse(now.value, domain.score)
             scores |= scores_of(self.way.score, words, now)
             scores[f"forgetting of {words}, {measure}"] = lost[name]
@@ -213,7 +214,8 @@ def refuse(found: Found, settings: UpdateVerbSettings, score: Score) -> bool:
             where="update.most_forgotten",
             expected=f"at most {bound:g} {score.measure} on each earlier domain since it was learned",
             got=", ".join(f"{name} {lost:+.3g}" for name, lost in too_much.items()),
-            fix="begin a new line with another update.strategy (prototypes, rows), or accept it: update.accept=true",
+            fix="begin a new line with another update.strategy (prototypes, rows); or accept it: update.accept=true, or a "
+            "higher update.most_forgotten",
         )
     raise ConfigError(
         "Nobody can say what the update forgets, so it was not kept; the line is as it was",

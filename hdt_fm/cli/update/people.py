@@ -11,7 +11,8 @@ from hdt_fm.cli.compose import Config
 from hdt_fm.cli.series_teaching import people_asked
 from hdt_fm.cli.workflow import people_of
 from hdt_fm.data.shards import ShardFolder
-from hdt_fm.schema.errors import SplitError
+from hdt_fm.schema.errors import ConfigError, SplitError
+from hdt_fm.schema.manifest import Contract, Preprocess
 from hdt_fm.schema.protocols import HeadInput
 from hdt_fm.schema.series import Series
 
@@ -40,6 +41,10 @@ class People:
         """Rows of some people of which the answer is known."""
         return np.flatnonzero(np.isin(self.name, list(people)) & self.known)
 
+    def has(self, people: Collection[str]) -> bool:
+        """Whether an answer is known of each of them."""
+        return set(people) <= set(self.name[self.known].tolist())
+
     def apart(self, people: Collection[str], share: float, seed: int) -> set[str]:
         """Some of these people, by whole groups; nobody where there are but two groups."""
         own = np.isin(self.name, list(people))
@@ -52,6 +57,32 @@ class People:
         """These people and everyone here who shares a group with one of them."""
         groups = np.unique(self.group[np.isin(self.name, list(people))])
         return set(people) | set(self.name[np.isin(self.group, groups)].tolist())
+
+
+def check_cut(preprocess: Preprocess, folder: ShardFolder) -> None:
+    """Whether windows are as long, and signals sampled as fast, as the encoder knows them; a signal may be missing.
+
+    Raises:
+        ConfigError: If not: the encoder would embed them without a word, and the checkpoint promise what no longer is.
+    """
+    contracts: list[Preprocess | Contract] = [preprocess, *preprocess.cohorts.values()]
+    known: dict[str, set[float]] = {}
+    for contract in contracts:
+        for column in contract.modalities:
+            known.setdefault(column.name, set()).add(column.sampling_rate_hz)
+    windows, header = {contract.preparation.window_s for contract in contracts}, folder.header
+    wrong = [] if header.window_s in windows else [("windows", windows, header.window_s, "s")]
+    for column in header.modalities:
+        if column.sampling_rate_hz not in known.get(column.name, {column.sampling_rate_hz}):
+            wrong.append((column.name, known[column.name], column.sampling_rate_hz, "Hz"))
+    if wrong:
+        raise ConfigError(
+            "The new shards are cut otherwise than those that the encoder was trained on",
+            where="shards",
+            expected=", ".join(f"{n} of {' or '.join(f'{v:g}' for v in sorted(some))} {u}" for n, some, _, u in wrong),
+            got=", ".join(f"{name} of {value:g} {unit}" for name, _, value, unit in wrong),
+            fix="shard them with the preparation of the first cohort: preparation=NAME",
+        )
 
 
 def sides(

@@ -28,7 +28,8 @@ USAGE = {
 
   Takes out of the memory all that these people gave: their rows, or the prototypes of every group that they were in.
   A new version is written, and the files of all earlier ones go, since they still held it: there is no way back.
-  The head itself was taught with them; where that must go too, begin the line anew without them.""",
+  The head itself was taught with them, and so were a line's weights to hold (strategy ewc); the ledger's worst scores
+  of a person stay, without a name. Where that must go too, begin the line anew without them.""",
 }
 KNOWN = {"take": ("to", "domain"), "withdraw": ("subjects",)}
 NEEDED = {"take": "to", "withdraw": "subjects"}

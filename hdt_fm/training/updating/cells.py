@@ -1,4 +1,7 @@
-"""The mixture of a few people's rows: clusters of them, and how columns move together in each."""
+"""The mixture of a few people's rows: clusters of them, and how columns move together in each.
+
+A component's rows are of three people or more. Of a column that is unknown in most of them fewer may have told.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

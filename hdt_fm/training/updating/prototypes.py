@@ -73,13 +73,7 @@ class PrototypeMemory:
             # A class that is too rare for several cells may do for one.
             cells = self._cells_of(rows, [people], draws)
         if not _has_all(cells, rows):
-            raise ConfigError(
-                "A class is shared by too few people to keep nothing of anyone",
-                where="update.strategy=prototypes",
-                expected=f"of each class {LEAST_ROWS} windows or more, of {LEAST_TOGETHER} people or more",
-                got="fewer of one class or more",
-                fix="wait for more people, or begin a line that keeps rows of those who agree: update.strategy=rows",
-            )
+            raise _too_few(rows)
         self._cells.setdefault(domain, []).extend(cells)
 
     def _cells_of(self, rows: Taught, dealt: Sequence[np.ndarray], draws: np.random.Generator) -> list[Cell]:
@@ -165,9 +159,23 @@ class PrototypeMemory:
 
 
 def _has_all(cells: list[Cell], rows: Taught) -> bool:
-    """Whether what is drawn of the cells can be of every class that the rows have."""
+    """Whether something can be drawn of the cells, and of every class that the rows have."""
+    if not cells:
+        return False
     if rows.layout.target != "class":
         return True
     first = rows.layout.inputs
     there = {int(one) for cell in cells for one in np.rint(cell.mean[:, first])}
     return {int(one) for one in np.unique(rows.target)} <= there
+
+
+def _too_few(rows: Taught) -> ConfigError:
+    share, what = f"{LEAST_TOGETHER} people or more", "windows" if rows.layout.target == "class" else "moments"
+    classes = rows.layout.target == "class"
+    return ConfigError(
+        f"{'A class is' if classes else 'What is known is'} shared by too few people to keep nothing of anyone",
+        where="update.strategy=prototypes",
+        expected=f"{'of each class ' if classes else ''}{LEAST_ROWS} {what} or more, of {share}",
+        got="fewer of one class or more" if classes else "fewer",
+        fix="wait for more people, or begin a line that keeps rows of those who agree: update.strategy=rows",
+    )

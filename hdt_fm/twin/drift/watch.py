@@ -32,7 +32,7 @@ from hdt_fm.twin.drift.usual import Usual
 
 # A file of version 1 knew no amounts of doses and meals: they are unknown on its days.
 VERSION, READ = 2, (1, 2)
-# Devices that somebody said are one, the newest of them.
+# Groups of devices that somebody said are one, the newest of them, and so many of each.
 ALIKE_KEPT = 16
 # Days whose streams are remembered to say what changed since an onset; an older onset is told as this old.
 REMEMBERED = 28
@@ -76,7 +76,7 @@ class DriftWatch:
         lost = LOST_SHARE * per_year / max(len(modalities), 1)
         self.silence = {name: Silence(per_year=lost) for name in modalities}
         self.days, self.device, self.open = 0, "", False
-        self.alike: tuple[str, ...] = ()
+        self.alike: tuple[tuple[str, ...], ...] = ()
         # What an open proposal of another device asks about, and the day on which it came.
         self._asked: tuple[str, int] | None = None
         self.away: dict[str, float] = {}
@@ -113,7 +113,7 @@ class DriftWatch:
         """
         if self.open or not device:
             return None
-        if not self.device or {device, self.device} <= set(self.alike):
+        if not self.device or any({device, self.device} <= set(group) for group in self.alike):
             self.device = device
         if device == self.device:
             return None
@@ -137,8 +137,12 @@ class DriftWatch:
         if accepted:
             self._begin_anew(max(self.days - since, 0))
         else:
-            self.alike = tuple(dict.fromkeys((*self.alike, self.device, device)))[-ALIKE_KEPT:]
+            self._are_one(self.device, device)
         self.device, self._asked = device, None
+
+    def wears_as(self, other: "DriftWatch") -> None:
+        """Know the devices of another watch of the same person: which one is worn, and which are one."""
+        self.device, self.alike = other.device, other.alike
 
     def state(self) -> dict[str, Any]:
         """Plain numbers and names, the same size whatever the days."""
@@ -147,7 +151,7 @@ class DriftWatch:
             "version": VERSION,
             "days": self.days,
             "device": self.device,
-            "alike": list(self.alike),
+            "alike": [list(group) for group in self.alike],
             "asked": None if self._asked is None else list(self._asked),
             "open": self.open,
             "recent": recent,
@@ -185,7 +189,8 @@ class DriftWatch:
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self.days, self.device, self.open = int(state["days"]), str(state["device"]), bool(state["open"])
-        self.alike, asked = tuple(str(one) for one in state.get("alike", ())), state.get("asked")
+        self.alike = tuple(tuple(str(one) for one in group) for group in state.get("alike", ()))
+        asked = state.get("asked")
         self._asked = None if asked is None else (str(asked[0]), int(asked[1]))
         # Rows of version 1 are shorter: streams that were added stand at the end.
         rows = [[np.nan if one is None else float(one) for one in row] for row in state["recent"]]
@@ -195,6 +200,13 @@ class DriftWatch:
             cusum.restore(state["cusum"][name])
         for name, one in self.silence.items():
             one.restore(state["silence"][name])
+
+    def _are_one(self, *devices: str) -> None:
+        """Join the groups that they are in; one that was accepted as another stays apart."""
+        joined = [group for group in self.alike if set(devices) & set(group)]
+        apart = [group for group in self.alike if group not in joined]
+        found = dict.fromkeys(name for group in (*joined, devices) for name in group)
+        self.alike = (*apart, tuple(found)[-ALIKE_KEPT:])[-ALIKE_KEPT:]
 
     def _begin_anew(self, days: int) -> None:
         """Learn what is usual, of so many newest days to begin with."""

@@ -33,6 +33,9 @@ def moved(old: TwinState, fresh: TwinState, ask: Asked, *, earlier: Window | Non
     if earlier is not None and len(old.readings):
         forecasts = absorb(fresh, before(earlier, float(old.readings.times_s[0])), ask).forecasts
     found = absorb(fresh, kept_of(old), ask)
+    if fresh.watch is not None and old.watch is not None:
+        # What was said of devices is no answer of a head.
+        fresh.watch.watch.wears_as(old.watch.watch)
     learned = ("reference", "learned", "learned_until_s", "watch", "readings", "recorded", "events")
     return replace(old, **{name: getattr(fresh, name) for name in learned}), replace(
         found, forecasts=found.forecasts + forecasts
@@ -58,7 +61,7 @@ def kept_of(state: TwinState) -> Window:
 
 
 def before(window: Window, until_s: float) -> Window:
-    """What of a window lies before a moment."""
+    """What of a window lies before a moment, but for devices: the twin knows the one that came after."""
     last_s = float(np.nextafter(until_s, -np.inf))
 
     def given(one: Events) -> Events:
@@ -70,6 +73,7 @@ def before(window: Window, until_s: float) -> Window:
         readings=tuple(one.until(last_s) for one in window.readings),
         recorded={name: tuple(one.until(last_s) for one in some) for name, some in window.recorded.items()},
         events={name: given(one) for name, one in window.events.items()},
+        devices=(),
     )
 
 

@@ -4,17 +4,21 @@ import csv
 import io
 import json
 import zipfile
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from hdt_fm.cli.exposure.dosing import BANK_D, ENOUGH
-from hdt_fm.cli.exposure.law import read_law
+from data_pipelines.exposures.tables.one import of_days
+from hdt_fm.cli.exposure.dosing import BANK_D, ENOUGH, effect, folded
+from hdt_fm.cli.exposure.law import law_of, read_law
 from hdt_fm.cli.exposure.unseen import unseen_reach
 from hdt_fm.cli.main import EXIT_OK, main
 from hdt_fm.cli.twin.exposures import exposed, record
 from hdt_fm.cli.twin.kept import open_twin
 from hdt_fm.simulation.exposures import exposed_people
+from hdt_fm.twin.state.exposures import take
 from hdt_fm.twin.state.state import FACTS_NAME, load_state, save_state
 
 FIRST = np.datetime64("2024-03-01", "D")
@@ -180,6 +184,30 @@ def test_export_has_doses_days_and_all_that_is_held(made, run, law, tmp_path):
         assert f"{name}: " in about
 
 
+def test_a_law_alone_is_exported_too(made, run, law, tmp_path):
+    run("update", "my", "exposures=true", f"law={law}")
+    run("export", "my", "--to", "mine.zip")
+    with zipfile.ZipFile("mine.zip") as packed:
+        assert json.loads(packed.read("exposure_law.json")) == read_law(law).facts
+        assert "exposures.csv" not in packed.namelist()
+
+
+def test_a_law_is_told_of_all_days_that_come_with_it_however_they_are_cut(law):
+    """Of more than a year, and by a slow law: what was long ago still counts."""
+    facts = read_law(law).facts
+    slow = law_of({**facts, "law": {**facts["law"], "log_tau": [float(np.log(90.0))]}})
+    values = np.concatenate([np.full(400, 100.0), np.full(400, 10.0)])
+    found = []
+    for cuts in ((0, 800), (0, 300, 600, 800)):
+        kept = None
+        for first, last in pairwise(cuts):
+            taken = take(kept, of_days("pm2_5", 19_000 + first, values[first:last]))
+            kept = replace(taken.after, held=folded(taken.after, taken.closed, slow))
+        found.append(effect({"pm2_5": kept}, slow, kept.day)["exposures"][0])
+    assert found[0] == found[1]
+    assert found[0]["value"] == pytest.approx(leaky(values, 90.0)[0], rel=0.02)
+
+
 def test_a_twin_from_before_laws_opens(made, tmp_path):
     state = open_twin(made).state
     (tmp_path / "old").mkdir()
@@ -268,6 +296,10 @@ def test_settings_of_exposures_do_not_go_with_readings(made, refused, write):
 
 
 def test_days_of_somebody_else_are_refused(made, run, refused, tmp_path):
-    run("update", "my", daily(tmp_path / "air.csv", dust(60, missing=0.0)), "exposures=true", SAME)
+    values = dust(70, missing=0.0)
+    run("update", "my", daily(tmp_path / "air.csv", values[:60]), "exposures=true", SAME)
+    again = daily(tmp_path / "otherwise.csv", values)
+    said = refused("update", "my", again, "exposures=true")
+    assert "an export with the same name and format\n" in said  # days that agree are a whole town's
     other = daily(tmp_path / "air.csv", dust(70, seed=8, missing=0.0))
     assert "not of the person" in refused("update", "my", other, "exposures=true", SAME)

@@ -166,6 +166,7 @@ def test_diaries_and_logs_go_through_their_sub_models(write):
         ("person,date,ozone\na,2026-01-01,1\nb,2026-01-01,1\n", ReaderError, "several people"),
         ("date,ozone\n2026-01-01,1\n2026-01-01,2\n", ReaderError, "A date comes twice"),
         ("time,ozone\n2026-01-01 10:00,1\n2026-01-01 10:00,2\n", ReaderError, "A time comes twice"),
+        ("date,ozone\n0001-01-01,1\n0001-01-02,2\n", ReaderError, "before anybody alive was born"),
         ("time,ozone\n2026-01-01T10:00Z,1\n", ReaderError, "without an offset"),
         ("time,rain\n2026-01-01 10:00,1\n", ReaderError, "is an amount"),
         ("start,end,rain_mm_per_hour\n2026-01-01 10:00,2026-01-01 11:00,1\n", ReaderError, "is an amount"),

@@ -259,3 +259,16 @@ def test_rows_know_who_must_be_on_one_side():
     assert both.groups.tolist() == [*together, *given.person]
     with pytest.raises(ShapeError, match="do not hold together"):
         Taught(LAYOUT, given.inputs, given.target, given.person, together[:-1])
+
+
+def test_events_of_which_too_few_moments_are_known_are_refused():
+    """A domain without a cell could not be drawn from."""
+    layout, draws = Layout(known=2, windows=1, width=2, horizons=1, target="event"), np.random.default_rng(0)
+    person = np.repeat([f"p{number}" for number in range(5)], 4)
+    inputs, came = draws.standard_normal((20, layout.inputs)), np.zeros((20, 1))
+    few = Taught(layout, inputs.astype(np.float32), came.astype(np.float32), person)
+    memory = PrototypeMemory(layout)
+    with pytest.raises(ConfigError, match="too few people to keep nothing of anyone") as found:
+        memory.add("one", few)
+    assert "30 moments or more" in str(found.value)
+    assert memory.domains == ()

@@ -8,7 +8,7 @@ import pytest
 from hdt_fm.schema.errors import ConfigError
 from hdt_fm.twin.drift.cause import DIRECTIONS, JOINED, NOBODY
 from hdt_fm.twin.drift.streams import STATE
-from hdt_fm.twin.drift.watch import DriftWatch
+from hdt_fm.twin.drift.watch import ALIKE_KEPT, DriftWatch
 
 EFFECTS = {one.cause: np.array(one.effects) for one in DIRECTIONS}
 LOGGED = {"insulin": 4, "meal": 3}
@@ -125,6 +125,30 @@ def test_two_names_of_one_device_change_nothing_and_are_not_asked_about_again():
     for name in ("A", "B", "A"):
         assert watch.wears(name) is None
     assert watch.wears("C") is not None
+
+
+def test_what_was_accepted_as_another_device_stays_apart_whatever_is_one_with_it():
+    watch = worn(accepted=False)
+    for name, accepted in (("C", True), ("D", False)):
+        assert watch.wears(name) is not None
+        watch.answered(accepted=accepted)
+    again = DriftWatch(modalities=("insulin", "meal"))
+    again.restore(json.loads(json.dumps(watch.state())))
+    assert again.alike == watch.alike == (("A", "B"), ("C", "D"))
+    assert again.wears("C") is None
+    assert again.wears("A") is not None  # one with B, not with C or D
+    again.answered()
+    assert again.wears("B") is None
+
+
+def test_groups_of_devices_that_are_one_are_joined_and_do_not_grow():
+    watch = worn(accepted=False)
+    for number in range(3 * ALIKE_KEPT):
+        assert watch.wears(f"C{number}") is not None
+        watch.answered(accepted=False)
+    ((*group,),) = watch.alike
+    assert len(group) == ALIKE_KEPT
+    assert group[-1] == f"C{3 * ALIKE_KEPT - 1}"
 
 
 def test_one_proposal_is_open_and_an_answer_begins_anew():

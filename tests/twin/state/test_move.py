@@ -79,6 +79,23 @@ def test_the_persons_own_stays_and_the_old_state_is_not_touched(record):
     np.testing.assert_array_equal(old.learned.weights, weights)
 
 
+def test_what_is_known_of_devices_goes_along_and_an_earlier_export_asks_about_none(record):
+    old = read(replace(part(record, BEGIN_S + 6 * DAY_S, np.inf), devices=("G7 of Ann",)), head)
+    watch = old.watch.watch
+    watch.wears("another")
+    watch.answered(accepted=False)
+    fresh = replace(of_other(), salt="of a new twin")
+    state, _ = moved(old, fresh, other_head, earlier=replace(record, devices=("G6",)))
+    assert state.watch.proposal is None
+    assert state.watch.watch.device == "another"
+    later = Window((Stretch(np.array([record.end_s + 900.0]), np.array([120.0], dtype=np.float32), 900.0),))
+    absorb(state, replace(later, devices=("G7 of Ann",)), other_head)
+    assert state.watch.proposal is None  # it was said that both are one
+    later = Window((Stretch(np.array([record.end_s + 1800.0]), np.array([120.0], dtype=np.float32), 900.0),))
+    absorb(state, replace(later, devices=("G6",)), other_head)
+    assert state.watch.proposal.cause == "device"
+
+
 def test_somebody_of_whom_nothing_was_read_moves_as_well():
     state, found = moved(replace(new_state(), watch=watch_for(TASK)), of_other(), other_head)
     assert (len(state.readings), found.readings.new, state.reference.digest) == (0, 0, "other")
