@@ -79,7 +79,7 @@ def test_an_export_teaches_what_is_no_longer_kept(write, run, made, other, refus
         (["move", "my", "checkpoint=nowhere"], "nowhere"),
         (["move", "my", "checkpoint=OTHER", "at=2026-03-05T01:15"], "does not go with a move without an export"),
         (["move", "my", "in/none.csv", "checkpoint=OTHER"], "There is nothing at this path"),
-        (["move", "my", "checkpoint=OTHER", "chekpoint=x"], "did you mean 'checkpoint'?"),
+        (["move", "my", "checkpoint=OTHER", "checkpointt=x"], "did you mean 'checkpoint'?"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_nothing_changes(made, refused, tmp_path, other, words, error):
