@@ -214,8 +214,8 @@ def refuse(found: Found, settings: UpdateVerbSettings, score: Score) -> bool:
             where="update.most_forgotten",
             expected=f"at most {bound:g} {score.measure} on each earlier domain since it was learned",
             got=", ".join(f"{name} {lost:+.3g}" for name, lost in too_much.items()),
-            fix="begin a new line with another update.strategy (prototypes, rows), or accept it: update.accept=true (or a "
-            "higher update.most_forgotten)",
+            fix="begin a new line with another update.strategy (prototypes, rows), or accept it: update.accept=true, "
+            "or a higher update.most_forgotten",
         )
     raise ConfigError(
         "Nobody can say what the update forgets, so it was not kept; the line is as it was",
