@@ -4,10 +4,8 @@ A word is a line of `WORDS` and a file `hdt_fm/cli/twin/<word>.py` (a dash is an
 `run(options, arguments) -> int`, the arguments being those after the word; it answers `--help` itself.
 """
 
-from importlib import import_module
-
-from hdt_fm.cli.main import EXIT_OK, Options
-from hdt_fm.schema.errors import ConfigError, unknown_name
+from hdt_fm.cli.main import Options
+from hdt_fm.cli.words import run_word
 
 WORDS = {
     "alert": "nights that are unlike the person's own: since when, how far, which indicator",
@@ -27,28 +25,4 @@ WORDS = {
 
 def run(options: Options, arguments: list[str]) -> int:
     """Find the word and call it."""
-    if not arguments:
-        print(_usage())
-        return EXIT_OK
-    word, rest = arguments[0], arguments[1:]
-    if word not in WORDS:
-        raise unknown_name("word", word, WORDS, where="hdt-fm twin WORD")
-    if options.dry_run or options.show_config or options.multirun:
-        raise ConfigError(
-            f"`twin {word}` composes no config",
-            expected="--help, --json and key=value",
-            got="--dry-run, --cfg or --multirun",
-            fix=f"see `hdt-fm twin {word} --help`",
-        )
-    return import_module(f"hdt_fm.cli.twin.{word.replace('-', '_')}").run(options, rest)
-
-
-def _usage() -> str:
-    lines = [
-        "usage: hdt-fm twin WORD ...",
-        "",
-        *[f"  {word:<9} {summary}" for word, summary in WORDS.items()],
-        "",
-        "`hdt-fm twin WORD --help` says what a word takes.",
-    ]
-    return "\n".join(lines)
+    return run_word("twin", WORDS, options, arguments)

@@ -9,7 +9,7 @@ import numpy as np
 
 from hdt_fm.cli.twin.person import is_simulated
 from hdt_fm.cli.twin.readings import SIMULATED, clock_of, offset_of, there
-from hdt_fm.cli.twin.refusals import check_step
+from hdt_fm.cli.twin.refusals import check_step, check_unfiltered
 from hdt_fm.schema.errors import ConfigError, RecordingError
 from hdt_fm.schema.modalities import modality
 from hdt_fm.schema.preparation import ModalityPreparation
@@ -67,7 +67,7 @@ def read_window(path: Path, settings: Mapping[str, str], task: ForecastTask, pre
     visits, source, found, offset, at_s = there(path, settings, preparation.source or task.modality)
     for _, one in found:
         check_step(one, task)
-        _check_unfiltered(one, task, preparation)
+        check_unfiltered(1 / one.sampling_rate_hz, task, preparation)
     found = sorted(found, key=lambda pair: pair[1].end_ns)
     visit, newest = found[-1]
     ahead_s = offset_of(visit, newest, offset, at_s)
@@ -149,18 +149,6 @@ def check_whose(
 def whose_digest(salt: str, subject: str) -> str:
     """Of a pseudonym, with the twin's own salt."""
     return hashlib.sha256(f"{salt} {subject}".encode()).hexdigest()
-
-
-def _check_unfiltered(one: Recording, task: ForecastTask, preparation: ModalityPreparation) -> None:
-    step_s = 1 / one.sampling_rate_hz
-    if preparation.resampling == "filter" and abs(step_s - task.step_s) > 0.01 * task.step_s:
-        raise RecordingError(
-            "The checkpoint's windows were resampled by a filter that looks ahead, which no stream can do",
-            where="preparation.resampling",
-            expected=f"a reading every {task.step_s / 60:g} min, or a checkpoint with resampling newest or mean",
-            got=f"one every {step_s / 60:g} min",
-            fix="shard, pretrain and finetune with preparation=glucose_5min or glucose_15min",
-        )
 
 
 def _stretch(one: Recording) -> Stretch:
