@@ -79,6 +79,7 @@ def explaining(fn_model: Callable[[Batch], Tensor]) -> Iterator[Callable[[Batch]
 class Run:
     """A model bound to one batch: what Captum varies (inputs), and what it leaves alone (everything else)."""
 
+    model: Callable[[Batch], Tensor]
     forward: Callable[..., Tensor]
     names: tuple[str, ...]
     inputs: tuple[Tensor, ...]
@@ -109,7 +110,7 @@ class Run:
         with torch.no_grad():
             output = _column(forward(*inputs, rows), len(batch), target)
             reference_output = _column(forward(*references, rows), len(batch), target)
-        return cls(forward, names, inputs, references, observed, rows, target, output, reference_output)
+        return cls(model, forward, names, inputs, references, observed, rows, target, output, reference_output)
 
     def change(self) -> Float[Tensor, " batch"]:
         """What a complete map must add up to."""

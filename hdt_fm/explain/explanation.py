@@ -1,6 +1,5 @@
 """What an explanation holds: maps, the windows that they belong to, and the checks that they had to pass."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -8,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-EXPLANATION_VERSION = 1
+EXPLANATION_VERSION = 2
 Verdict = Literal["pass", "warn", "fail"]
 _ORDER: tuple[Verdict, ...] = ("pass", "warn", "fail")
 
@@ -169,10 +168,6 @@ class Explanation:
             "provenance": dict(self.provenance),
         }
 
-    def to_json(self, *, withhold_waveforms: bool = False) -> str:
-        """`to_dict` as JSON text; numbers that are not finite become null."""
-        return json.dumps(self.to_dict(withhold_waveforms=withhold_waveforms), indent=1, allow_nan=False) + "\n"
-
     def _window(self, row: int, *, samples: bool) -> dict[str, Any]:
         here = {name: bool(self.present[row, column]) for column, name in enumerate(self.modalities)}
         window: dict[str, Any] = {
@@ -236,3 +231,16 @@ def _number(value: float) -> float | None:
 
 def _numbers(values: NDArray[Any]) -> list[Any]:
     return [_numbers(row) for row in values] if values.ndim > 1 else [_number(value) for value in values.tolist()]
+
+
+def plain(value: Any) -> Any:
+    """Data that JSON can hold: arrays become lists, numbers six digits, and what is not finite becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    return _number(value) if isinstance(value, float) else value

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hdt_fm.explain import attribution
-from hdt_fm.explain.attribution import METHODS, attribute, feature_ids
+from hdt_fm.explain.attribution import attribute
 from hdt_fm.explain.explanation import segment_of
-from hdt_fm.explain.perturb import noisy
+from hdt_fm.explain.gate.perturb import noisy
+from hdt_fm.explain.methods import METHODS, integrated_gradients
+from hdt_fm.explain.methods.features import feature_ids
 from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.errors import ExplainError, UnknownNameError
 
@@ -135,7 +136,7 @@ def test_a_model_that_standardises_its_window_is_read_finely_enough(
         return float((found.find("integrated_gradients").delta / np.abs(found.output - found.reference_output)).max())
 
     assert gap() < 0.03
-    monkeypatch.setattr(attribution, "PATHS", attribution.PATHS[:1])
+    monkeypatch.setattr(integrated_gradients, "PATHS", integrated_gradients.PATHS[:1])
     if floor < 0.01:
         assert gap() > 0.3  # what one plain reading of the path misses
 

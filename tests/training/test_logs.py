@@ -84,7 +84,7 @@ def test_wandb_offline_keeps_its_id_and_names_nobody(tmp_path: Path, monkeypatch
         sink.close()
     identity = (run_dir / "wandb_id").read_text().strip()
     recorded = list(run_dir.rglob("*.wandb"))
-    # The folder of two runs begun in the same second differs by a count after the id; the file is named by the id alone.
+    # Folders of runs begun in the same second differ by a count after the id; the file is named by the id alone.
     assert len(recorded) == 2
     assert {path.name for path in recorded} == {f"run-{identity}.wandb"}
     assert all(b"train/loss" in path.read_bytes() for path in recorded)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hdt_fm.explain.skill import skill_of
+from hdt_fm.explain.gate.skill import skill_of
 from hdt_fm.schema.errors import ExplainError
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from hdt_fm.checkpoint import Model, build_model
 from hdt_fm.explain.attribution import attribute
-from hdt_fm.explain.target import log_odds, probe_target
+from hdt_fm.explain.targets.probe import log_odds, probe_target
 from hdt_fm.heads.probe import Probe
 from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.errors import UnknownNameError

@@ -16,10 +16,10 @@ from hdt_fm.cli.workflow import open_shards, prepare_machine
 from hdt_fm.data.shards import ShardFolder
 from hdt_fm.data.stream import OrderedBatches
 from hdt_fm.explain.attribution import attribute
-from hdt_fm.explain.checks import examine
-from hdt_fm.explain.page import write_report
-from hdt_fm.explain.skill import Skill, skill_of
-from hdt_fm.explain.target import ProbeTarget, probe_target
+from hdt_fm.explain.gate.examine import examine
+from hdt_fm.explain.gate.skill import Skill, skill_of
+from hdt_fm.explain.page.document import write_report
+from hdt_fm.explain.targets.probe import ProbeTarget, probe_target
 from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.errors import ConfigError, unknown_name
 from hdt_fm.schema.result import RunRecord

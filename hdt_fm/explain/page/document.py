@@ -1,14 +1,18 @@
 """One self-contained HTML file of an explanation: how far to trust it first, the picture after that."""
 
+import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from hdt_fm.explain.drawing import channel_figure, share_bar
-from hdt_fm.explain.explanation import Explanation, segment_sums
+from hdt_fm.explain.explanation import Explanation, plain, segment_sums
+from hdt_fm.explain.methods import METHODS
+from hdt_fm.explain.page.drawing import channel_figure, share_bar
+from hdt_fm.explain.page.section import Section
 from hdt_fm.schema.errors import ExplainError
 from hdt_fm.schema.modalities import modality as look_up_modality
 from hdt_fm.schema.privacy import private_traces
@@ -16,15 +20,20 @@ from hdt_fm.schema.privacy import private_traces
 HTML_NAME, JSON_NAME = "explanation.html", "explanation.json"
 STAMPS = {"pass": "", "warn": "", "fail": "NOT RELIABLE HERE"}
 _TEMPLATES = Path(__file__).parent / "templates"
-METHOD_WORDS = {
-    "integrated_gradients": "Integrated gradients",
-    "saliency": "Saliency (gradient per standard deviation)",
-    "occlusion": "Occlusion by time segment",
-}
 
 
-def html(explanation: Explanation, *, title: str = "Attribution report", withhold_waveforms: bool = False) -> str:
+def html(
+    explanation: Explanation,
+    *,
+    title: str = "Attribution report",
+    sections: Sequence[Section] = (),
+    withhold_waveforms: bool = False,
+) -> str:
     """The page as text: no script, no outside resource, no id, no clock time.
+
+    Args:
+        sections: Further parts, in their order on the page, after the example windows.
+        withhold_waveforms: Leave out all that draws a waveform, in the windows and in the sections' own figures.
 
     Raises:
         ExplainError: If the explanation was not examined, or a text given for it holds a private trace.
@@ -42,7 +51,8 @@ def html(explanation: Explanation, *, title: str = "Attribution report", withhol
         title=title,
         explanation=explanation,
         reliability=explanation.reliability,
-        method_words=METHOD_WORDS,
+        methods={one.method: METHODS[one.method] for one in explanation.maps},
+        sections=sections,
         shares=_share_rows(explanation),
         windows=_windows(explanation, with_wave=not withhold_waveforms),
         withheld=withhold_waveforms,
@@ -52,15 +62,24 @@ def html(explanation: Explanation, *, title: str = "Attribution report", withhol
 
 
 def write_report(
-    explanation: Explanation, folder: Path, *, title: str = "Attribution report", withhold_waveforms: bool = False
+    explanation: Explanation,
+    folder: Path,
+    *,
+    title: str = "Attribution report",
+    sections: Sequence[Section] = (),
+    withhold_waveforms: bool = False,
 ) -> tuple[Path, Path]:
     """Write `explanation.html` and `explanation.json`; neither appears unless both could be made.
 
     Raises:
         ExplainError: As `html`.
     """
-    page = html(explanation, title=title, withhold_waveforms=withhold_waveforms)
-    record = _screened(explanation.to_json(withhold_waveforms=withhold_waveforms), JSON_NAME)
+    page = html(explanation, title=title, sections=sections, withhold_waveforms=withhold_waveforms)
+    told = {
+        **explanation.to_dict(withhold_waveforms=withhold_waveforms),
+        "sections": {one.key: plain(one.record) for one in sections},
+    }
+    record = _screened(json.dumps(told, indent=1, allow_nan=False) + "\n", JSON_NAME)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in ((HTML_NAME, page), (JSON_NAME, record)):
         fresh = folder / f".{name}.new"
@@ -97,7 +116,7 @@ def _windows(explanation: Explanation, *, with_wave: bool) -> list[dict[str, Any
     assert explanation.reliability is not None
     lead = explanation.maps[0]
     # Withheld waveforms get no finer credit than the segments either: a fine map draws the waveform's outline.
-    bins = explanation.segments * (4 if with_wave and lead.method != "occlusion" else 1)
+    bins = explanation.segments * (4 if with_wave and METHODS[lead.method].grain == "sample" else 1)
     shown = explanation.examples()
     sums = [np.abs(segment_sums(v[list(shown)], bins)).max(initial=0.0) for v in lead.values.values()]
     scale = float(max(sums, default=0.0))

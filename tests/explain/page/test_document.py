@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from hdt_fm.explain.attribution import attribute
-from hdt_fm.explain.checks import examine
 from hdt_fm.explain.explanation import Check, Explanation, Reliability
-from hdt_fm.explain.page import html, write_report
-from hdt_fm.explain.skill import Skill
+from hdt_fm.explain.gate.examine import examine
+from hdt_fm.explain.gate.skill import Skill
+from hdt_fm.explain.page.document import html, write_report
 from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.errors import ExplainError
 from hdt_fm.schema.subject import SubjectKey
@@ -162,12 +162,12 @@ def test_text_is_escaped(explained: Explanation) -> None:
 
 
 def test_json_keys_and_numbers(explained: Explanation) -> None:
-    record = json.loads(explained.to_json())
+    record = explained.to_dict()
     assert set(record) == {
         *("version", "target", "reference", "window_s", "segments", "settings", "reliability"),
         *("shares", "windows", "provenance"),
     }
-    assert record["version"] == 1
+    assert record["version"] == 2
     assert record["shares"]["saliency"]["temp"] == {"mean": None, "n": 0}
     window = record["windows"][0]
     assert set(window) >= {"output", "reference_output", "present", "by_segment", "completeness_delta"}

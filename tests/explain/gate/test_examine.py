@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from hdt_fm.explain.attribution import attribute
-from hdt_fm.explain.checks import examine
 from hdt_fm.explain.explanation import Check, Reliability, worst
-from hdt_fm.explain.perturb import noisy, randomised
-from hdt_fm.explain.skill import Skill
+from hdt_fm.explain.gate.examine import examine
+from hdt_fm.explain.gate.perturb import noisy, randomised
+from hdt_fm.explain.gate.skill import Skill
 from hdt_fm.schema.batch import Batch
 
 SKILLED = Skill("auroc", 0.81, 0.74, 0.5, 28)

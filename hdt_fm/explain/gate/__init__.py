@@ -1,0 +1,1 @@
+"""Tests that a map must pass before anyone may trust it."""
