@@ -19,46 +19,7 @@ heads   probes that learn one more site (scripts/evolve_heads.py)
 (runs/NAME/shard).
 """
 
-import argparse
-import json
-import sys
-import time
-from importlib import import_module
-from pathlib import Path
-
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE)]
-from hdt_fm.cli.progress import reporter  # noqa: E402
-from hdt_fm.report.tables import flat_rows, markdown  # noqa: E402
-
-PARTS = ("dose", "stream", "drift", "kills", "twin", "world")
-FURTHER = ("expose", "heads")
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--part", default=",".join(PARTS), help=f"by commas; further ones: {','.join(FURTHER)}")
-    parser.add_argument("--quick", action="store_true", help="few people, one seed: numbers mean nothing")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as a flat list")
-    parser.add_argument("--seeds", type=int, default=2, help="2; tables of the README say theirs")
-    options = parser.parse_args()
-    chosen = [one.strip() for one in options.part.split(",") if one.strip()]
-    known = (*PARTS, *FURTHER)
-    if not chosen or (strange := [one for one in chosen if one not in known]):
-        named = ", ".join(strange) if chosen else "none named"
-        parser.error(f"--part: no such part: {named}; there are {', '.join(known)}")
-    results, begin = [], time.process_time()
-    for part in chosen:
-        before = time.process_time()
-        seeds = 1 if options.quick else options.seeds
-        found = import_module(f"evolve_{part}").table(quick=options.quick, seeds=seeds, progress=reporter(part))
-        results.append(found)
-        print(f"\n{markdown(found)}\n\n{part}: {time.process_time() - before:.0f} CPU-s\n", flush=True)
-    print(f"all: {time.process_time() - begin:.0f} CPU-s")
-    if options.json:
-        options.json.write_text(json.dumps(flat_rows(results), indent=1) + "\n")
-
+from parts import measure
 
 if __name__ == "__main__":
-    main()
+    measure(__doc__ or "", "evolve", ("dose", "stream", "drift", "kills", "twin", "world"), further=("expose", "heads"))

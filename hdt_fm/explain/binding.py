@@ -13,7 +13,7 @@ from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.errors import ExplainError
 from hdt_fm.schema.modalities import STATIC
 
-REFERENCES = ("window_mean", "zero")
+REFERENCES = ("window_mean", "zero", "others")
 
 
 def signals_of(batch: Batch) -> tuple[str, ...]:
@@ -91,7 +91,10 @@ class Run:
     reference_output: Float[Tensor, " batch"]
 
     @classmethod
-    def of(cls, model: Callable[[Batch], Tensor], batch: Batch, *, target: int, reference: str) -> "Run":
+    def of(
+        cls, model: Callable[[Batch], Tensor], batch: Batch, *, target: int, reference: str, other: Batch | None = None
+    ) -> "Run":
+        """Bind a model to a batch; `other` holds a window for each of `batch`, for the reference `others`."""
         names = tuple(name for name in signals_of(batch) if name in batch.signals and bool(batch.column(name).any()))
 
         def forward(*tensors: Tensor) -> Tensor:
@@ -104,7 +107,7 @@ class Run:
 
         observed = tuple(_seen(batch, name) for name in names)
         kept = zip(names, observed, strict=True)
-        pairs = [_with_reference(batch.signals[name], seen, reference) for name, seen in kept]
+        pairs = [_with_reference(batch.signals[name], seen, reference, _of_other(other, name)) for name, seen in kept]
         inputs, references = tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs)
         rows = torch.arange(len(batch), device=batch.present.device)
         with torch.no_grad():
@@ -134,14 +137,33 @@ def _seen(batch: Batch, name: str) -> Tensor:
     return (signal.observed & batch.column(name)[:, None])[:, None].expand_as(signal.values)
 
 
-def _with_reference(signal: Signal, seen: Tensor, reference: str) -> tuple[Tensor, Tensor]:
+def _of_other(other: Batch | None, name: str) -> tuple[Tensor, Tensor] | None:
+    """Values and what of them was observed, of the windows that these are held against."""
+    if other is None or name not in other.signals:
+        return None
+    return other.signals[name].values, _seen(other, name)
+
+
+def _with_reference(
+    signal: Signal, seen: Tensor, reference: str, other: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, Tensor]:
     """Input and reference; equal where nothing was observed, so that such a sample can earn no credit."""
     clean = torch.where(seen, signal.values, torch.nan_to_num(signal.values)).clone()
-    level = torch.zeros_like(clean[..., :1])
-    if reference == "window_mean":
-        count = seen.sum(-1, keepdim=True).clamp(min=1)
-        level = (torch.where(seen, clean, 0.0).double().sum(-1, keepdim=True) / count).to(clean.dtype)
+    if reference == "zero":
+        return clean, torch.where(seen, torch.zeros_like(clean), clean)
+    level = _level(clean, seen)
+    if other is not None:
+        values, there = other
+        # What the other window has not seen has its level there; what it has not worn at all, this window's own.
+        own = torch.where(there.any(-1, keepdim=True), _level(torch.nan_to_num(values), there), level)
+        level = torch.where(there, torch.nan_to_num(values).to(clean.dtype), own.expand_as(clean))
     return clean, torch.where(seen, level, clean)
+
+
+def _level(values: Tensor, seen: Tensor) -> Tensor:
+    """Mean over what was observed."""
+    count = seen.sum(-1, keepdim=True).clamp(min=1)
+    return (torch.where(seen, values, 0.0).double().sum(-1, keepdim=True) / count).to(values.dtype)
 
 
 def _column(outputs: Tensor, size: int, target: int) -> Float[Tensor, " batch"]:

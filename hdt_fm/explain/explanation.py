@@ -90,6 +90,7 @@ class Explanation:
         target: What the output is, in words. `target_index`: its column.
         reference: How the reference input was made.
         segments: Stretches of equal length that a window is cut into for occlusion and for comparisons.
+        person: (window,) whose it is, numbered from 0 in order of appearance; in no file.
         output, reference_output: The output for each window and for its reference.
         provenance: Digests and versions; nothing about a person.
     """
@@ -101,6 +102,7 @@ class Explanation:
     window_s: float
     modalities: tuple[str, ...]
     present: NDArray[np.bool_]
+    person: NDArray[np.int64]
     signals: Mapping[str, SignalView]
     output: NDArray[np.float64]
     reference_output: NDArray[np.float64]
