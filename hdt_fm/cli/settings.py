@@ -1,6 +1,6 @@
 """The kinds of a verb's settings. Values stand in configs/; what they may be stands here."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -155,12 +155,32 @@ class SeriesSettings(Plain):
 class ExplainSettings(Plain):
     checkpoint: str
     head: str
+    scope: Literal["window", "person", "cohort"]
     subject: int = Field(ge=0)
+    window: int = Field(ge=0)
+    people: Literal["unseen", "all"]
     windows: int = Field(ge=1)
-    methods: tuple[str, ...]
+    methods: tuple[str, ...] = Field(min_length=1)
     steps: int = Field(ge=2)
     occlusion_s: float = Field(gt=0)
+    reference: Literal["window_mean", "zero", "others"]
+    alternative: Literal["window_mean", "zero", "others"] | None
+    sections: tuple[Literal["modalities", "bands", "events", "curves", "cohort", "students", "causal"], ...]
+    subgroups: tuple[str, ...]
+    question: dict[str, Any] | None
+    what_if: str | None
     withhold_waveforms: bool
+    pictures: bool
+    seed: int
+    horizon_s: float = Field(gt=0)
+    quantile: float | None = Field(gt=0, lt=1)
+    event: str | None
+    plan: str
+    against: str
+    similar: str
+    to_subject: int = Field(ge=0)
+    to_window: int = Field(ge=0)
+    treatments: str | None
 
 
 class PublishSettings(Plain):

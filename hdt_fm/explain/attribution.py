@@ -47,7 +47,8 @@ def attribute(
             the window, i.e. the same level without a waveform. `zero`: 0 in the modality's unit. `Others`: windows
             of other people, whose credits are averaged; each method then costs as often as there are draws.
         steps: Points of the path of integrated gradients, shared out over its pieces (at least 8 each).
-        segments: Stretches per window for occlusion; each (modality, channel, segment) is one feature.
+        segments: Stretches per window for occlusion (spots of that length, half a length apart) and ablation; methods
+            that sample take at most 30 a modality.
         batch_rows: Most windows in one call of the model; caps memory.
         path: Number of the path in `integrated_gradients.PATHS`; None takes the first along which the credits add up.
         draws: Random draws of methods that sample.
@@ -78,7 +79,7 @@ def attribute(
     plan = Plan(steps=steps, segments=segments, batch_rows=batch_rows, path=path, draws=draws, seed=seed)
     pieces = [batch.select(rows) for rows in torch.arange(len(batch)).split(batch_rows)]
     with explaining(fn_model) as model:
-        runs = [_bound(model, piece, target, reference) for piece in pieces]
+        runs = [bound(model, piece, target, reference) for piece in pieces]
         maps = tuple(_joined(name, made) for name, made in _maps(runs, plan, methods, progress or _silent).items())
     shown = batch.over(signals_of(batch))
     window_s = max(s.values.shape[-1] / s.sampling_rate_hz for s in shown.signals.values())
@@ -104,10 +105,11 @@ def attribute(
             "seed": seed,
         },
         provenance=dict(provenance or {}),
+        against=reference,
     )
 
 
-def _bound(model: Callable[[Batch], Tensor], batch: Batch, target: int, reference: str | Others) -> tuple[Run, ...]:
+def bound(model: Callable[[Batch], Tensor], batch: Batch, target: int, reference: str | Others) -> tuple[Run, ...]:
     """The model bound to a batch, once for each reference."""
     if isinstance(reference, Others):
         others = reference.aligned(batch)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hdt_fm.explain.explanation import MethodMap
 from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.errors import ExplainError
-from hdt_fm.schema.modalities import STATIC
+from hdt_fm.schema.modalities import STATIC, modality
 
 REFERENCES = ("window_mean", "zero", "others")
 
@@ -107,7 +107,10 @@ class Run:
 
         observed = tuple(_seen(batch, name) for name in names)
         kept = zip(names, observed, strict=True)
-        pairs = [_with_reference(batch.signals[name], seen, reference, _of_other(other, name)) for name, seen in kept]
+        pairs = [
+            _with_reference(batch.signals[name], seen, _of_kind(reference, name), _of_other(other, name))
+            for name, seen in kept
+        ]
         inputs, references = tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs)
         rows = torch.arange(len(batch), device=batch.present.device)
         with torch.no_grad():
@@ -135,6 +138,11 @@ class Run:
 def _seen(batch: Batch, name: str) -> Tensor:
     signal = batch.signals[name]
     return (signal.observed & batch.column(name)[:, None])[:, None].expand_as(signal.values)
+
+
+def _of_kind(reference: str, name: str) -> str:
+    """An amount given at moments has no level: its reference is nothing given."""
+    return "zero" if reference == "window_mean" and modality(name).given else reference
 
 
 def _of_other(other: Batch | None, name: str) -> tuple[Tensor, Tensor] | None:

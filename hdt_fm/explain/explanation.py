@@ -70,8 +70,8 @@ class MethodMap:
     """Signed credit of one method for every sample; exactly 0 where nothing was observed.
 
     Attributes:
-        values: Per modality (window, channel, time). For integrated gradients and occlusion a sum over
-            samples is in the unit of the output; for saliency it is output per standard deviation.
+        values: Per modality (window, channel, time). A sum over samples is in the unit of the output (of occlusion
+            nearly); for saliency it is output per standard deviation, for layer activation it has no such unit.
         delta: |sum - (output - reference output)| per window, for methods that promise a sum.
         path: How finely the line from the reference had to be read (0 is plain).
     """
@@ -93,6 +93,7 @@ class Explanation:
         person: (window,) whose it is, numbered from 0 in order of appearance; in no file.
         output, reference_output: The output for each window and for its reference.
         provenance: Digests and versions; nothing about a person.
+        against: The reference as `attribute` was given it, to make the same map again; in no file.
     """
 
     target: str
@@ -110,6 +111,7 @@ class Explanation:
     settings: Mapping[str, int | str] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
     reliability: Reliability | None = None
+    against: Any = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.output)
@@ -152,6 +154,7 @@ class Explanation:
     def to_dict(self, *, withhold_waveforms: bool = False) -> dict[str, Any]:
         """Plain data of the report; samples are given for the example windows only, and not when withheld."""
         shown = () if withhold_waveforms else self.examples()
+        segments = {one.method: self.by_segment(one.method) for one in self.maps}
         return {
             "version": EXPLANATION_VERSION,
             "target": {"name": self.target, "index": self.target_index},
@@ -166,19 +169,20 @@ class Explanation:
                 }
                 for one in self.maps
             },
-            "windows": [self._window(k, samples=k in shown) for k in range(len(self))],
+            "windows": [self._window(k, segments, samples=k in shown) for k in range(len(self))],
             "provenance": dict(self.provenance),
         }
 
-    def _window(self, row: int, *, samples: bool) -> dict[str, Any]:
+    def _window(
+        self, row: int, segments: Mapping[str, Mapping[str, NDArray[np.float64]]], *, samples: bool
+    ) -> dict[str, Any]:
         here = {name: bool(self.present[row, column]) for column, name in enumerate(self.modalities)}
         window: dict[str, Any] = {
             "output": _number(self.output[row]),
             "reference_output": _number(self.reference_output[row]),
             "present": here,
             "by_segment": {
-                one.method: {m: _numbers(v[row]) for m, v in self.by_segment(one.method).items() if here[m]}
-                for one in self.maps
+                method: {m: _numbers(v[row]) for m, v in found.items() if here[m]} for method, found in segments.items()
             },
             "completeness_delta": {m.method: _number(m.delta[row]) for m in self.maps if m.delta is not None},
         }

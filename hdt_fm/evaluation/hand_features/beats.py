@@ -59,7 +59,7 @@ class Beats:
 
 def cardiac_features(values: Array, observed: Mask, sampling_rate_hz: float, *, is_ecg: bool) -> Array:
     """Features (window, feature) of one channel (window, time), in the order of `FEATURES`."""
-    filtered, detection = _detection_signal(values, observed, sampling_rate_hz, is_ecg=is_ecg)
+    filtered, detection = detection_signal(values, observed, sampling_rate_hz, is_ecg=is_ecg)
     frequencies, power = spectrum(detection, observed, sampling_rate_hz, resolution_hz=0.01)
     heart_hz = peak_frequency(frequencies, power, *HEART_HZ)
     columns = {name: np.full(len(values), np.nan) for name in FEATURES}
@@ -108,7 +108,7 @@ def find_beats(
     return Beats(times, np.abs(filtered[peaks]), _trusted(times, peaks, observed))
 
 
-def _detection_signal(values: Array, observed: Mask, rate_hz: float, *, is_ecg: bool) -> tuple[Array, Array]:
+def detection_signal(values: Array, observed: Mask, rate_hz: float, *, is_ecg: bool) -> tuple[Array, Array]:
     """Band-passed signal and the signal whose peaks are beats, each (window, time)."""
     low, high = _QRS_BAND_HZ if is_ecg else _PULSE_BAND_HZ
     band = butter(2, (low, min(high, 0.45 * rate_hz)), "bandpass", fs=rate_hz, output="sos")

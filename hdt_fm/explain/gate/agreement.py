@@ -18,9 +18,11 @@ def check(exam: Exam) -> Check:
     """Rank the segments of a window by each method, and compare the ranks pair by pair."""
     explanation = exam.explanation
     rule = f"mean rank correlation over pairs of methods, by segment: pass >= {MARKS[0]}, warn >= {MARKS[1]}"
-    if len(explanation.maps) < 2:
-        return Check("agreement", "warn", float("nan"), rule, "Only one method was run, so none can disagree with it.")
-    sizes = {one.method: segment_sizes(explanation, one.method) for one in explanation.maps}
+    asking = [one for one in explanation.maps if METHODS[one.method].of_output]
+    if len(asking) < 2:
+        meaning = "Only one method asks about the output, so none can disagree with it."
+        return Check("agreement", "warn", float("nan"), rule, meaning)
+    sizes = {one.method: segment_sizes(explanation, one.method) for one in asking}
     pairs = {f"{a} and {b}": mean_rank(sizes[a], sizes[b]) for a, b in combinations(sizes, 2)}
     value = float(np.mean(list(pairs.values())))
     meaning = f"Methods rank the segments of a window alike with a correlation of {value:.2f}."

@@ -5,6 +5,7 @@ import numpy as np
 from hdt_fm.explain.explanation import Check
 from hdt_fm.explain.gate.exam import Exam
 from hdt_fm.explain.gate.judge import at_most
+from hdt_fm.explain.methods import METHODS
 
 MARKS = (0.01, 0.05)
 
@@ -16,7 +17,8 @@ def check(exam: Exam) -> Check:
     change = np.abs(explanation.output - explanation.reference_output)
     # A window whose output hardly changes is judged on the scale of the others.
     scale = np.maximum(change, 0.1 * float(np.median(change)) + 1e-9)
-    gaps = {m.method: float((m.delta / scale).max()) for m in explanation.maps if m.delta is not None}
+    promised = [m for m in explanation.maps if m.delta is not None and METHODS[m.method].sums]
+    gaps = {m.method: float((m.delta / scale).max()) for m in promised if m.delta is not None}
     if not gaps:
         return Check("completeness", "warn", float("nan"), rule, "No method here promises that credits add up.")
     value = max(gaps.values())

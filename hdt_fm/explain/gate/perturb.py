@@ -1,4 +1,4 @@
-"""Models and inputs made worse on purpose: random weights from the head down, and noise too small to see."""
+"""Models and inputs changed on purpose: random weights from the head down, noise too small to see, a small delay."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hdt_fm.schema.batch import Batch
-from hdt_fm.schema.modalities import STATIC
+from hdt_fm.schema.modalities import STATIC, modality
 
 
 def randomised(model: nn.Module, *, stages: int, generator: torch.Generator) -> Iterator[tuple[str, nn.Module]]:
@@ -47,6 +47,24 @@ def noisy(batch: Batch, *, share: float, generator: torch.Generator) -> Batch:
         seen = signal.observed[:, None]
         clean = signal.values.masked_fill(~seen, torch.nan).detach()
         spread = (clean - clean.nanmean(-1, keepdim=True)).square().nanmean(-1, keepdim=True).sqrt().nan_to_num()
+        # Of amounts given at moments each is changed in its own size: where nothing was given, nothing is added.
+        spread = signal.values if modality(name).given else spread
         draw = torch.randn(signal.values.shape, generator=generator).to(signal.values)
         signals[name] = replace(signal, values=torch.where(seen, signal.values + share * spread * draw, signal.values))
     return replace(batch, signals=signals)
+
+
+def delayed(batch: Batch, *, delay_s: float) -> tuple[Batch, dict[str, int]]:
+    """The batch with every signal later by as many samples as the delay is, and how many those are.
+
+    A signal of which the delay is less than half a sample stays: it lies no further from the others than it could have
+    before. The first samples are held, since what came before the window is not known.
+    """
+    signals, moved = dict(batch.signals), {}
+    for name, signal in batch.signals.items():
+        samples = signal.values.shape[-1]
+        moved[name] = 0 if name == STATIC else min(round(delay_s * signal.sampling_rate_hz), samples - 1)
+        if moved[name]:
+            index = (torch.arange(samples, device=signal.values.device) - moved[name]).clamp(min=0)
+            signals[name] = replace(signal, values=signal.values[..., index], observed=signal.observed[:, index])
+    return replace(batch, signals=signals), moved

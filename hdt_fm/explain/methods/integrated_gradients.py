@@ -21,7 +21,7 @@ def credit(run: Run, plan: Plan) -> MethodMap:
     """Along the straight line from the reference; read again more finely when the sum does not come out."""
     best: MethodMap | None = None
     for number in range(len(PATHS)) if plan.path is None else [plan.path]:
-        found = run.map("integrated_gradients", _along(run, PATHS[number], plan), sums=True, path=number)
+        found = run.map("integrated_gradients", along(run, PATHS[number], plan), sums=True, path=number)
         assert found.delta is not None
         if best is None or best.delta is None or found.delta.max() < best.delta.max():
             best = found
@@ -31,7 +31,8 @@ def credit(run: Run, plan: Plan) -> MethodMap:
     return best
 
 
-def _along(run: Run, path: Sequence[float], plan: Plan) -> list[Tensor]:
+def along(run: Run, path: Sequence[float], plan: Plan) -> list[Tensor]:
+    """Credit of each sample, adding up the pieces of a path."""
     total = [torch.zeros_like(one, dtype=torch.float64) for one in run.inputs]
     captum = IntegratedGradients(run.forward)
     for low, high in pairwise(path):

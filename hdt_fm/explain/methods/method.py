@@ -14,11 +14,12 @@ class Plan:
 
     Attributes:
         steps: Points of a path from the reference.
-        segments: Stretches per window; each (modality, channel, segment) is one feature of perturbations.
+        segments: Stretches per window; each (modality, channel, segment) is one feature of perturbations. Methods that
+            ask about many features at once take fewer and longer ones (`features.COARSE`).
         batch_rows: Most windows in one call of the model.
         path: Number of the path of integrated gradients; None takes the first that adds up.
-        draws: Random draws of methods that sample (noise, references, coalitions).
-        seed: Of those draws; the same seed gives the same map.
+        draws: Random draws of methods that sample: noisy copies, orders of features, or samples for each feature.
+        seed: Of those draws; the same seed gives the same map, whatever other windows are explained beside it.
     """
 
     steps: int = 32
@@ -37,10 +38,12 @@ class Method:
         title: Its name in a report.
         meaning: What its credit is, in one plain sentence, for the glossary.
         make: The map of one bound batch.
-        sums: Whether credits promise to add up to the change of the output (completeness).
+        sums: Whether credits promise to add up to the change of the output (completeness). A method that promises it
+            on average over endless draws alone may tell a delta, but does not promise.
         random: Whether the map depends on `Plan.seed`.
         grain: What is told apart: single samples, segments, or patches of a layer.
         signs: Whether signs of single samples add up within a segment; a slope's do not, so its sizes are added.
+        of_output: Whether the map is about the output that is explained; False is the same for every target.
     """
 
     name: str
@@ -51,3 +54,4 @@ class Method:
     random: bool = False
     grain: Literal["sample", "segment", "layer"] = "sample"
     signs: bool = True
+    of_output: bool = True

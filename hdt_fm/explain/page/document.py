@@ -1,24 +1,42 @@
-"""One self-contained HTML file of an explanation: how far to trust it first, the picture after that."""
+"""The report as files: a page that needs nothing else, its data, and pictures of it; all of them or none."""
 
+import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from numpy.typing import NDArray
 
-from hdt_fm.explain.explanation import Explanation, plain, segment_sums
-from hdt_fm.explain.methods import METHODS
-from hdt_fm.explain.page.drawing import channel_figure, share_bar
+from hdt_fm.explain.explanation import Explanation
+from hdt_fm.explain.page.axis import TimeAxis
+from hdt_fm.explain.page.drawing import share_bar
+from hdt_fm.explain.page.examples import examples
+from hdt_fm.explain.page.palette import COLOURS
+from hdt_fm.explain.page.record import record_of, software
+from hdt_fm.explain.page.report import Marks, Report, Scope
 from hdt_fm.explain.page.section import Section
+from hdt_fm.explain.page.shares import MINIMUM_CELL, modality_shares
+from hdt_fm.explain.page.stamp import FAILED, stamped
+from hdt_fm.explain.page.summary import REFERENCES, named, over, percent, summary, whose
+from hdt_fm.explain.page.windows import waves_of, windows_of
 from hdt_fm.schema.errors import ExplainError
 from hdt_fm.schema.modalities import modality as look_up_modality
 from hdt_fm.schema.privacy import private_traces
 
 HTML_NAME, JSON_NAME = "explanation.html", "explanation.json"
-STAMPS = {"pass": "", "warn": "", "fail": "NOT RELIABLE HERE"}
+PDF_NAME, PNG_NAME = "explanation.pdf", "explanation.png"
+# What a reader needs to find the same thing again; the page says of each one that was not given that it was not.
+STATED = {
+    "checkpoint": "Checkpoint digest",
+    "config": "Config digest",
+    "shards": "Data manifest digest",
+    "split": "Split",
+    "consent": "Consent scope",
+}
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -26,39 +44,41 @@ def html(
     explanation: Explanation,
     *,
     title: str = "Attribution report",
+    scope: Scope | None = None,
+    output_unit: str = "",
     sections: Sequence[Section] = (),
+    alternative: Explanation | None = None,
+    events: Marks | None = None,
+    output_interval: NDArray[np.float64] | None = None,
     withhold_waveforms: bool = False,
 ) -> str:
     """The page as text: no script, no outside resource, no id, no clock time.
 
     Args:
+        scope: `window`, `person` or `cohort`: what the windows are of, and so what intervals are over.
+        output_unit: Of the output and of credit; empty for a pure number.
         sections: Further parts, in their order on the page, after the example windows.
+        alternative: The same windows by the same leading method against another reference, drawn beside.
+        events: Per kind and window, seconds from its start, drawn as marks.
+        output_interval: (window, low and high) of the output, where its uncertainty is known.
         withhold_waveforms: Leave out all that draws a waveform, in the windows and in the sections' own figures.
 
     Raises:
-        ExplainError: If the explanation was not examined, or a text given for it holds a private trace.
+        ExplainError: If the explanation was not examined, a part does not fit it, a cohort has fewer people than
+            may be shown, or a text given for it holds a private trace.
     """
-    if explanation.reliability is None:
-        raise ExplainError(
-            "An explanation is not shown before it was examined",
-            expected="`reliability` from hdt_fm.explain.checks.examine",
-            fix="dataclasses.replace(explanation, reliability=examine(...))",
-        )
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    page = environment.get_template("page.html.j2").render(
+    report = Report(
+        explanation,
         title=title,
-        explanation=explanation,
-        reliability=explanation.reliability,
-        methods={one.method: METHODS[one.method] for one in explanation.maps},
+        scope=scope,
+        output_unit=output_unit,
         sections=sections,
-        shares=_share_rows(explanation),
-        windows=_windows(explanation, with_wave=not withhold_waveforms),
+        alternative=alternative,
+        events=events or {},
+        output_interval=output_interval,
         withheld=withhold_waveforms,
-        lead=explanation.maps[0].method,
     )
-    return _screened(page, HTML_NAME)
+    return _page(report)
 
 
 def write_report(
@@ -66,26 +86,78 @@ def write_report(
     folder: Path,
     *,
     title: str = "Attribution report",
+    scope: Scope | None = None,
+    output_unit: str = "",
     sections: Sequence[Section] = (),
+    alternative: Explanation | None = None,
+    events: Marks | None = None,
+    output_interval: NDArray[np.float64] | None = None,
     withhold_waveforms: bool = False,
+    pictures: bool = True,
 ) -> tuple[Path, Path]:
-    """Write `explanation.html` and `explanation.json`; neither appears unless both could be made.
+    """Write `explanation.html` and `.json`, and `.pdf` and `.png` unless `pictures` is False; all of them or none.
+
+    Args: as `html`.
+
+    Returns:
+        The page and the record; pictures lie beside them under `PDF_NAME` and `PNG_NAME`.
 
     Raises:
         ExplainError: As `html`.
     """
-    page = html(explanation, title=title, sections=sections, withhold_waveforms=withhold_waveforms)
-    told = {
-        **explanation.to_dict(withhold_waveforms=withhold_waveforms),
-        "sections": {one.key: plain(one.record) for one in sections},
-    }
-    record = _screened(json.dumps(told, indent=1, allow_nan=False) + "\n", JSON_NAME)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in ((HTML_NAME, page), (JSON_NAME, record)):
-        fresh = folder / f".{name}.new"
-        fresh.write_text(text, encoding="utf-8")
-        os.replace(fresh, folder / name)
+    report = Report(
+        explanation,
+        title=title,
+        scope=scope,
+        output_unit=output_unit,
+        sections=sections,
+        alternative=alternative,
+        events=events or {},
+        output_interval=output_interval,
+        withheld=withhold_waveforms,
+    )
+    record = _screened(json.dumps(record_of(report), separators=(",", ":"), allow_nan=False) + "\n", JSON_NAME).encode()
+    page = _page(report, digest=hashlib.sha256(record).hexdigest())
+    files = {HTML_NAME: page.encode(), JSON_NAME: record}
+    if pictures:
+        # The page was screened, and pictures hold no word that it does not.
+        from hdt_fm.explain.page import picture
+
+        files |= {PDF_NAME: picture.pdf(report), PNG_NAME: picture.png(report)}
+    _write_together(folder, files)
     return folder / HTML_NAME, folder / JSON_NAME
+
+
+def _page(report: Report, *, digest: str = "") -> str:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    made = report.explanation
+    page = environment.get_template("page.html.j2").render(
+        report=report,
+        title=report.title,
+        explanation=made,
+        reliability=report.reliability,
+        sections=report.sections,
+        withheld=report.withheld,
+        summary=summary(report),
+        whose=whose(report),
+        over=over(report),
+        reference=REFERENCES.get(made.reference, named(made.reference)),
+        named=named,
+        stated={words: made.provenance.get(key, "not stated") for key, words in STATED.items()},
+        further={key: value for key, value in made.provenance.items() if key not in STATED},
+        software=software(),
+        shares=_share_rows(report),
+        minimum_cell=MINIMUM_CELL,
+        axis=TimeAxis.of(made.window_s),
+        waves=waves_of(report, examples(report)),
+        windows=windows_of(report),
+        colour=COLOURS,
+        failed=FAILED,
+        digest=digest,
+    )
+    return _screened(stamped(page) if report.verdict == "fail" else page, HTML_NAME)
 
 
 def _screened(text: str, where: str) -> str:
@@ -95,67 +167,39 @@ def _screened(text: str, where: str) -> str:
             f"The report would hold {', '.join(traces)}",
             where=where,
             expected="no id, path, address or date of a person or machine",
-            fix="leave it out of the title, the target's name and the provenance",
+            fix="leave it out of the title, the target's name, the sections and the provenance",
         )
     return text
 
 
-def _share_rows(explanation: Explanation) -> list[dict[str, Any]]:
-    """Per modality: mean share and count by each method; `absent` where no window holds it."""
-    by_method = {one.method: explanation.mean_shares(one.method) for one in explanation.maps}
+def _share_rows(report: Report) -> list[dict[str, Any]]:
+    """Per modality: its share by the leading method with a bar, and by each further one in words."""
+    lead, *further = (modality_shares(report.explanation, name, report.scope) for name in report.methods)
     rows = []
-    for name in explanation.modalities:
-        found = {method: shares[name] for method, shares in by_method.items()}
-        count = next(iter(found.values()))[1]
-        cells = [{"mean": mean, "bar": share_bar(mean)} for mean, _ in found.values()] if count else []
-        rows.append({"label": look_up_modality(name).label, "count": count, "cells": cells})
+    for name, share in lead.items():
+        shown = share.windows > 0 and not share.hidden
+        rows.append(
+            {
+                "label": look_up_modality(name).label,
+                "share": share,
+                "count": share.people if report.scope == "cohort" else share.windows,
+                "words": percent(share) if shown else "",
+                "bar": share_bar(share.mean, share.low, share.high) if shown else "",
+                "further": [percent(one[name]) if shown else "not shown" for one in further],
+            }
+        )
     return rows
 
 
-def _windows(explanation: Explanation, *, with_wave: bool) -> list[dict[str, Any]]:
-    assert explanation.reliability is not None
-    lead = explanation.maps[0]
-    # Withheld waveforms get no finer credit than the segments either: a fine map draws the waveform's outline.
-    bins = explanation.segments * (4 if with_wave and METHODS[lead.method].grain == "sample" else 1)
-    shown = explanation.examples()
-    sums = [np.abs(segment_sums(v[list(shown)], bins)).max(initial=0.0) for v in lead.values.values()]
-    scale = float(max(sums, default=0.0))
-    stamp = STAMPS[explanation.reliability.verdict]
-    windows = []
-    for place, row in enumerate(shown):
-        figures, absent = [], []
-        for column, name in enumerate(explanation.modalities):
-            if not explanation.present[row, column]:
-                absent.append(look_up_modality(name).label)
-                continue
-            signal = explanation.signals[name]
-            figures.append(
-                {
-                    "label": signal.label,
-                    "rate": signal.sampling_rate_hz,
-                    "channels": [
-                        channel_figure(
-                            signal,
-                            row,
-                            channel,
-                            lead.values[name][row, channel],
-                            bins=bins,
-                            scale=scale,
-                            window_s=explanation.window_s,
-                            with_wave=with_wave,
-                            stamp=stamp,
-                        )
-                        for channel in range(signal.values.shape[1])
-                    ],
-                }
-            )
-        windows.append(
-            {
-                "number": place + 1,
-                "output": float(explanation.output[row]),
-                "reference": float(explanation.reference_output[row]),
-                "figures": figures,
-                "absent": absent,
-            }
-        )
-    return windows
+def _write_together(folder: Path, files: Mapping[str, bytes]) -> None:
+    """All contents are on disk before the first file takes its name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh = {name: folder / f".{name}.{os.getpid()}" for name in files}
+    try:
+        for name, content in files.items():
+            fresh[name].write_bytes(content)
+        for name in files:
+            os.replace(fresh[name], folder / name)
+    finally:
+        for path in fresh.values():
+            path.unlink(missing_ok=True)

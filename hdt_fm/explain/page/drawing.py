@@ -1,163 +1,221 @@
 """Figures as inline SVG: a channel's waveform over its signed credit. No library draws here, so nothing is fetched."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from hdt_fm.explain.explanation import SignalView, segment_sums
+from hdt_fm.explain.page.axis import TimeAxis, printed_unit, short
+from hdt_fm.explain.page.examples import Channel
+from hdt_fm.explain.page.palette import AGAINST, COLOURS, FOR, SIZE
 
-WIDTH, LEFT, RIGHT = 900, 70, 10
-WAVE, STRIP, AXIS = 84, 34, 26
-HEIGHT = WAVE + STRIP + AXIS + 12
-FOR, AGAINST = "#b35806", "#542788"  # a pair that colour-blind readers can tell apart
-_MOST_POINTS = 1200
+FULL, HALF = 900, 444
+LEFT, RIGHT = 74, 12
+HEAD, WAVE, STRIP, AXIS = 16, 84, 42, 24
+_ROOM = 4000  # a stored waveform's width, in whole numbers
+_MOST_POINTS = 1000
+_LEVELS = 8
+_DASHES = ("none", "4 3", "1 3", "8 3")
+_MOST_NAMED = 8
 
 
 def channel_figure(
-    signal: SignalView,
-    row: int,
-    channel: int,
-    credit: NDArray[np.float32],
+    channel: Channel,
+    credit: NDArray[np.float64],
     *,
-    bins: int,
+    ident: str,
+    wave: str,
     scale: float,
+    signed: bool,
     window_s: float,
-    with_wave: bool,
-    stamp: str,
+    events: Mapping[str, NDArray[np.float64]],
+    width: int = FULL,
 ) -> Markup:
     """One channel of one window.
 
     Args:
-        credit: (time,) signed credit of the leading method.
-        bins: Stretches in which credit is added up for the colours.
-        scale: Credit of a bin at full colour, common to all figures of a report.
-        with_wave: False leaves the waveform and its range out, since a waveform can tell who a person is.
-        stamp: Words across the figure; empty for none.
+        credit: (bin,) credit of a stretch.
+        ident: Of this figure on the page, for what it refers to itself.
+        wave: Of the stored waveform; empty leaves it and its range out, since it can tell who a person is.
+        scale: Credit at full colour, common to all figures of a method.
+        signed: Whether credit has a direction; else its size is drawn.
+        events: Per kind, seconds from the start of the window.
     """
-    sums = segment_sums(credit, bins)
-    seen = signal.observed[row]
-    name = f"{signal.label}, channel {channel + 1}"
-    parts = [*_heat(sums, scale), *_gaps(seen, f"hatch-{row}-{signal.label}-{channel}")]
-    if with_wave:
-        parts += _wave(signal.values[row, channel], seen, signal.unit)
-    parts += [*_strip(sums, scale), *_axis(window_s)]
-    if stamp:
-        at = LEFT + (WIDTH - LEFT - RIGHT) / 2
-        parts.append(f'<text class="stamp" x="{at:.0f}" y="{WAVE / 2 + 10:.0f}">{escape(stamp)}</text>')
+    room = width - LEFT - RIGHT
+    axis = TimeAxis.of(window_s, most=7 if width == FULL else 5)
+    upper = [*_heat(credit, scale, signed, room), *_gaps(channel.seen, ident, room)]
+    if wave:
+        upper.append(f'<use href="#{wave}" transform="scale({room / _ROOM:.5f} 1)"/>')
+    inner = [
+        f'<g transform="translate({LEFT} {HEAD})">{"".join(upper)}</g>',
+        _label(LEFT, HEAD - 6, channel.name, "start", "label unit"),
+        *_marks(events, window_s, LEFT + 6.5 * len(channel.name) + 10, room),
+        *(_range(channel) if wave else ()),
+        *_strip(credit, scale, signed, room),
+        *_time(axis, room),
+    ]
+    words = in_words(channel, credit, axis, signed)
     return Markup(
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" class="channel"><title>{escape(name)}</title>'
-        f"<desc>{escape(_in_words(name, sums, seen, window_s))}</desc>{''.join(map(str, parts))}</svg>"
+        f'<svg viewBox="0 0 {width} {HEAD + WAVE + STRIP + AXIS + 12}" role="img" class="channel">'
+        f"<title>{escape(channel.name)}</title><desc>{escape(words)}</desc>{''.join(map(str, inner))}</svg>"
     )
 
 
-def share_bar(share: float) -> Markup:
-    """A bar of 0 to 1; the number stands beside it in the table, so it is hidden from a screen reader."""
+def stored_wave(ident: str, channel: Channel) -> Markup:
+    """A waveform that every figure of its channel refers to, so that a page holds it once."""
+    assert channel.values is not None
+    values, seen = channel.values, channel.seen
+    if not seen.any():
+        return Markup(f'<g id="{ident}"></g>')
+    low, high = ends_of(channel)
+    across = (np.arange(len(values)) + 0.5) * _ROOM / len(values)
+    down = 4 + (WAVE - 8) * (high - values.astype(np.float64)) / (high - low or 1.0)
+    if channel.given:
+        floor = 4 + (WAVE - 8) * high / (high - low or 1.0)
+        stems = "".join(f"M{across[k]:.0f} {floor:.1f}V{down[k]:.1f}" for k in np.flatnonzero(seen & (values != 0)))
+        return Markup(f'<g id="{ident}"><path class="wave stem" d="{stems}"/></g>')
+    edges = np.flatnonzero(np.diff(seen, prepend=False, append=False)).reshape(-1, 2).tolist()
+    lines = []
+    for first, last in edges:
+        index = first + thinned(values[first:last], max(2, _MOST_POINTS * (last - first) // len(values)))
+        points = " ".join(f"{across[k]:.0f},{down[k]:.1f}" for k in index)
+        lines.append(f'<polyline class="wave" points="{points}"/>')
+    return Markup(f'<g id="{ident}">{"".join(lines)}</g>')
+
+
+def share_bar(share: float, low: float = float("nan"), high: float = float("nan")) -> Markup:
+    """A bar of 0 to 1, with its interval; the numbers stand beside it, so it is hidden from a screen reader."""
+    whisker = ""
+    if np.isfinite(low) and np.isfinite(high):
+        left, right = 200 * low, 200 * high
+        whisker = (
+            f'<path d="M{left:.1f} 7H{right:.1f}M{left:.1f} 3v8M{right:.1f} 3v8" stroke="{COLOURS["ink"]}" '
+            'stroke-width="2" fill="none"/>'
+        )
     return Markup(
-        '<svg viewBox="0 0 200 14" class="bar" aria-hidden="true"><rect width="200" height="14" fill="#e6e6e6"/>'
-        f'<rect width="{200 * share:.1f}" height="14" fill="#2c5f8a"/></svg>'
+        f'<svg viewBox="0 0 200 14" preserveAspectRatio="xMinYMid" class="bar" aria-hidden="true">'
+        f'<rect width="200" height="14" fill="{COLOURS["track"]}"/>'
+        f'<rect width="{200 * share:.1f}" height="14" fill="{SIZE}" fill-opacity=".75"/>{whisker}</svg>'
     )
 
 
-def _in_words(name: str, sums: NDArray[np.float64], seen: NDArray[np.bool_], window_s: float) -> str:
-    top = int(np.abs(sums).argmax())
-    step = window_s / len(sums)
-    side = "towards a higher" if sums[top] >= 0 else "towards a lower"
-    missing = f" {1 - seen.mean():.0%} of it was not measured." if not seen.all() else ""
-    if not sums.any():
-        return f"{name}: no credit anywhere.{missing}"
-    return f"{name}: the largest credit lies {top * step:.1f} to {(top + 1) * step:.1f} s in, {side} output.{missing}"
+def in_words(channel: Channel, credit: NDArray[np.float64], axis: TimeAxis, signed: bool) -> str:
+    """What the figure shows, for those who do not see it."""
+    missing = "" if channel.seen.all() else f" {1 - channel.seen.mean():.0%} of it was not measured."
+    if not credit.any():
+        return f"{channel.name}: no credit anywhere.{missing}"
+    top = int(np.abs(credit).argmax())
+    side = f", towards a {'higher' if credit[top] >= 0 else 'lower'} output" if signed else ""
+    where = axis.span(top / len(credit), (top + 1) / len(credit))
+    return f"{channel.name}: the largest credit lies {where} in{side}.{missing}"
 
 
-def _x(share: float) -> float:
-    return LEFT + (WIDTH - LEFT - RIGHT) * share
+def ends_of(channel: Channel) -> tuple[float, float]:
+    assert channel.values is not None
+    there = channel.values[channel.seen]
+    low = min(float(there.min()), 0.0) if channel.given else float(there.min())
+    return low, float(there.max())
 
 
-def _colour(value: float) -> str:
-    return FOR if value >= 0 else AGAINST
+def _heat(credit: NDArray[np.float64], scale: float, signed: bool, room: int) -> Iterator[str]:
+    """Stretches of equal colour in one path; a few shades are all that an eye tells apart."""
+    if scale <= 0:
+        return
+    level = np.minimum(np.abs(credit) / scale, 1.0) * _LEVELS
+    level = np.ceil(level - 0.25).astype(int) * np.where(credit < 0, -1, 1)
+    width = room / len(credit)
+    for one in sorted(set(level.tolist()) - {0}):
+        cells = "".join(f"M{k * width:.1f} 0h{width:.1f}v{WAVE}h-{width:.1f}z" for k in np.flatnonzero(level == one))
+        colour = SIZE if not signed else FOR if one > 0 else AGAINST
+        yield (
+            f'<path shape-rendering="crispEdges" fill="{colour}" fill-opacity="{0.55 * abs(one) / _LEVELS:.2f}" '
+            f'd="{cells}"/>'
+        )
 
 
-def _heat(sums: NDArray[np.float64], scale: float) -> Iterator[str]:
-    width = _x(1 / len(sums)) - LEFT
-    for k, value in enumerate(sums):
-        strength = min(abs(value) / scale, 1.0) * 0.55 if scale > 0 else 0.0
-        if strength >= 0.005:
-            yield (
-                f'<rect x="{_x(k / len(sums)):.1f}" y="0" width="{width:.1f}" height="{WAVE}" '
-                f'fill="{_colour(value)}" fill-opacity="{strength:.2f}"/>'
-            )
+def _strip(credit: NDArray[np.float64], scale: float, signed: bool, room: int) -> Iterator[str]:
+    """The same credit as bars, for those who cannot see the colours."""
+    above = HEAD + WAVE + 6
+    zero = above + (STRIP / 2 if signed else STRIP)
+    tall = STRIP / 2 if signed else STRIP
+    yield f'<line class="zero" x1="{LEFT}" x2="{LEFT + room}" y1="{zero:.1f}" y2="{zero:.1f}"/>'
+    yield _label(LEFT - 6, above + STRIP / 2 + 4, "credit", "end")
+    if scale <= 0:
+        return
+    yield _label(LEFT - 6, above + 7, f"{'+' if signed else ''}{short(scale)}", "end", "label small")
+    if signed:
+        yield _label(LEFT - 6, above + STRIP + 1, f"−{short(scale)}", "end", "label small")
+    width = room / len(credit)
+    size = np.minimum(np.abs(credit) / scale, 1.0) * tall
+    for sign, colour in ((1, FOR if signed else SIZE), (-1, AGAINST)):
+        rows = np.flatnonzero((size >= 0.2) & ((credit > 0) if sign > 0 else (credit < 0)))
+        bars = "".join(
+            f"M{LEFT + k * width:.1f} {zero:.1f}v{-sign * size[k]:.1f}h{max(width - 0.5, 0.5):.1f}V{zero:.1f}z"
+            for k in rows
+        )
+        if bars:
+            yield f'<path fill="{colour}" d="{bars}"/>'
 
 
-def _strip(sums: NDArray[np.float64], scale: float) -> Iterator[str]:
-    """The same credit as signed bars, for those who cannot see the colours."""
-    middle = WAVE + 6 + STRIP / 2
-    width = max(_x(1 / len(sums)) - LEFT - 0.5, 0.5)
-    yield f'<line class="zero" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{middle:.1f}" y2="{middle:.1f}"/>'
-    yield f'<text class="label" x="{LEFT - 6}" y="{middle + 4:.0f}" text-anchor="end">credit</text>'
-    for k, value in enumerate(sums):
-        size = min(abs(value) / scale, 1.0) * STRIP / 2 if scale > 0 else 0.0
-        if size >= 0.2:
-            top = middle - size if value >= 0 else middle
-            yield (
-                f'<rect x="{_x(k / len(sums)):.1f}" y="{top:.1f}" width="{width:.1f}" height="{size:.1f}" '
-                f'fill="{_colour(value)}"/>'
-            )
-
-
-def _gaps(seen: NDArray[np.bool_], ident: str) -> Iterator[str]:
+def _gaps(seen: NDArray[np.bool_], ident: str, room: int) -> Iterator[str]:
     edges = np.flatnonzero(np.diff(seen, prepend=True, append=True))
     if not len(edges):
         return
-    ident = "".join(letter for letter in ident if letter.isalnum() or letter == "-")
     yield (
-        f'<defs><pattern id="{ident}" width="6" height="6" patternUnits="userSpaceOnUse" '
+        f'<defs><pattern id="hatch-{ident}" width="6" height="6" patternUnits="userSpaceOnUse" '
         'patternTransform="rotate(45)"><rect width="6" height="6" fill="#fff"/><line x1="0" y1="0" x2="0" y2="6" '
         'stroke="#777" stroke-width="1.5"/></pattern></defs>'
     )
-    for first, last in edges.reshape(-1, 2):
-        left, right = _x(first / len(seen)), _x(last / len(seen))
+    for first, last in edges.reshape(-1, 2).tolist():
+        left, right = room * first / len(seen), room * last / len(seen)
         yield (
-            f'<rect class="gap" x="{left:.1f}" y="0" width="{right - left:.1f}" height="{WAVE}" fill="url(#{ident})"/>'
+            f'<rect class="gap" x="{left:.1f}" y="0" width="{right - left:.1f}" height="{WAVE}" '
+            f'fill="url(#hatch-{ident})"/>'
         )
 
 
-def _wave(values: NDArray[np.float32], seen: NDArray[np.bool_], unit: str) -> Iterator[str]:
-    if not seen.any():
+def _range(channel: Channel) -> Iterator[str]:
+    if not channel.seen.any():
         return
-    low, high = float(values[seen].min()), float(values[seen].max())
-    span = high - low or 1.0
-    edges = np.flatnonzero(np.diff(seen, prepend=False, append=False)).reshape(-1, 2)
-    for first, last in edges:
-        index, run = _thinned(values[first:last])
-        points = " ".join(
-            f"{_x((first + at + 0.5) / len(values)):.1f},{4 + (WAVE - 8) * (high - value) / span:.1f}"
-            for at, value in zip(index, run, strict=True)
-        )
-        yield f'<polyline class="wave" points="{points}"/>'
-    shown = "a.u." if unit == "au" else unit
-    yield f'<text class="label" x="{LEFT - 6}" y="12" text-anchor="end">{high:.3g}</text>'
-    yield f'<text class="label" x="{LEFT - 6}" y="{WAVE / 2 + 4:.0f}" text-anchor="end">{escape(shown)}</text>'
-    yield f'<text class="label" x="{LEFT - 6}" y="{WAVE - 2}" text-anchor="end">{low:.3g}</text>'
+    low, high = ends_of(channel)
+    yield _label(LEFT - 6, HEAD + 10, short(high), "end")
+    yield _label(LEFT - 6, HEAD + WAVE / 2 + 4, printed_unit(channel.unit), "end", "label unit")
+    yield _label(LEFT - 6, HEAD + WAVE - 2, short(low), "end")
 
 
-def _thinned(values: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _marks(events: Mapping[str, NDArray[np.float64]], window_s: float, free: float, room: int) -> Iterator[str]:
+    """A line at each event; words too where they are few and there is room from `free` on."""
+    for number, (kind, times) in enumerate(events.items()):
+        inside = np.sort(times[(times >= 0) & (times <= window_s)])
+        many = len(inside) > _MOST_NAMED
+        bottom = HEAD if many else HEAD + WAVE
+        at = LEFT + room * inside / window_s
+        path = "".join(f"M{x:.1f} {HEAD - 4}V{bottom}" for x in at)
+        yield f'<path class="event" stroke-dasharray="{_DASHES[number % len(_DASHES)]}" d="{path}"/>'
+        for x in () if many else at:
+            if x >= free:
+                yield _label(float(x), HEAD - 6, kind, "start" if x < LEFT + room * 0.9 else "end", "label small")
+                free = float(x) + 6.5 * len(kind) + 6
+
+
+def _time(axis: TimeAxis, room: int) -> Iterator[str]:
+    line = HEAD + WAVE + STRIP + 12
+    yield f'<line class="zero" x1="{LEFT}" x2="{LEFT + room}" y1="{line}" y2="{line}"/>'
+    for tick in axis.ticks:
+        x = LEFT + room * tick * axis.unit_s / axis.window_s
+        anchor = "end" if x > LEFT + room - 20 else "middle"
+        yield f'<line class="zero" x1="{x:.1f}" x2="{x:.1f}" y1="{line}" y2="{line + 4}"/>'
+        yield _label(x, line + 16, f"{short(tick)} {axis.unit}", anchor)
+
+
+def _label(x: float | int, y: float | int, words: str, anchor: str, kind: str = "label") -> str:
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+
+
+def thinned(values: NDArray[np.float32], most: int) -> NDArray[np.int64]:
     """At most a screen's width of points; keeps the lowest and highest of each bucket, so peaks stay."""
-    if len(values) <= _MOST_POINTS:
-        return np.arange(len(values)), values
-    buckets = np.array_split(np.arange(len(values)), _MOST_POINTS // 2)
-    index = np.unique([b[pick] for b in buckets for pick in (values[b].argmin(), values[b].argmax())])
-    return index, values[index]
-
-
-def _axis(window_s: float) -> Iterator[str]:
-    top = WAVE + STRIP + 10
-    raw = window_s / 6
-    power = 10.0 ** np.floor(np.log10(raw))
-    step = float(next(m * power for m in (1, 2, 5, 10) if m * power >= raw))
-    yield f'<line class="zero" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{top}" y2="{top}"/>'
-    for tick in np.arange(0.0, window_s + step / 1000, step):
-        x = _x(tick / window_s)
-        anchor = "end" if x > WIDTH - RIGHT - 20 else "middle"
-        yield f'<line class="zero" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{top + 4}"/>'
-        yield f'<text class="label" x="{x:.1f}" y="{top + 16}" text-anchor="{anchor}">{tick:g} s</text>'
+    if len(values) <= most:
+        return np.arange(len(values))
+    buckets = np.array_split(np.arange(len(values)), max(1, most // 2))
+    return np.unique([b[pick] for b in buckets for pick in (values[b].argmin(), values[b].argmax())])

@@ -1,0 +1,1 @@
+"""What would have to be true for an effect in the body to be read from a record, and what speaks against it."""

@@ -1,0 +1,1 @@
+"""Whether a method finds what was planted, asked of models of one architecture."""
