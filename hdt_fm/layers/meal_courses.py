@@ -140,11 +140,11 @@ def _played(
     grams: Float[np.ndarray, "moment step plan"],
     steps: tuple[int, ...],
 ) -> Float[np.ndarray, "moment plan minute"]:
-    moments, _, plans = units.shape
+    moments, told, plans = units.shape
     level = meal_law.play(
         np.repeat(numbers, plans, axis=0),
-        units.transpose(1, 0, 2).reshape(-1, moments * plans),
-        grams.transpose(1, 0, 2).reshape(-1, moments * plans),
+        units.transpose(1, 0, 2).reshape(told, moments * plans),
+        grams.transpose(1, 0, 2).reshape(told, moments * plans),
         start=np.repeat(start, plans, axis=1),
     )
     out: np.ndarray = level[list(steps)].reshape(len(steps), moments, plans).transpose(1, 2, 0)

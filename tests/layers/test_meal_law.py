@@ -182,3 +182,11 @@ def test_what_is_wrong_all_day_is_no_news_each_step() -> None:
     seen = Shown(np.arange(8), doses, doses[0] + daily + 0.1 * generator.normal(size=daily.shape))
     common, _ = common_numbers(_line, seen, np.ones((8, 1)), np.zeros(2), memory=0.0)
     assert common.repeats > 50
+
+
+def test_a_life_without_a_usable_action_misses_nothing() -> None:
+    told, own = lives(), numbers(2)
+    none = meals_known(told, 300)
+    assert not len(none.life)
+    found = factual(own, told, boards(own, told), none, (12, 24), 1.0)
+    assert (found.missed.shape, found.effects.shape, found.whole.shape) == ((0, 2), (0, 2, 2), (0, 2))
