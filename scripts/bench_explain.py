@@ -31,6 +31,7 @@ from hdt_fm.explain.explanation import segment_of
 from hdt_fm.explain.gate.examine import examine
 from hdt_fm.explain.methods import METHODS
 from hdt_fm.explain.methods.features import feature_ids
+from hdt_fm.explain.methods.saliency import spread
 from hdt_fm.explain.page.document import html
 from hdt_fm.explain.targets.probe import ProbeTarget
 from hdt_fm.heads.probe import Probe
@@ -173,7 +174,8 @@ def refuse_difference(bench: Bench, method: str, one: dict[str, np.ndarray], oth
 
 def spreads(bench: Bench, name: str) -> np.ndarray:
     """The standard deviation of each window's channel, in which ours counts a slope."""
-    return bench.batch.signals[name].values.numpy().std(-1, keepdims=True)
+    signal = bench.batch.signals[name]
+    return spread(signal.values, signal.observed[:, None].expand_as(signal.values)).numpy()
 
 
 def row(bench: Bench, what: str, model: str, value: float, unit: str) -> Row:

@@ -62,6 +62,7 @@ class World:
     should_fail: tuple[str, ...] = ()
 
 
+HARDLY_ANY = 6.0
 WORLDS = (
     World("confounded"),
     World("confounded, 12 people", people=12),
@@ -79,7 +80,7 @@ WORLDS = (
     World("unseen cause that lasts", hidden=1.0, should_fail=("negative control",)),
     World("unseen cause, new in each row", fresh=1.0, should_fail=("negative control",)),
     World("thin overlap", lift=2.0),
-    World("hardly any overlap", lift=6.0),
+    World("hardly any overlap", lift=HARDLY_ANY),
 )
 
 
@@ -171,11 +172,21 @@ def refuter_rows(world: World, tables: int) -> list[Row]:
         failed, unsaid = (100.0 * np.array([one is way for one in ended]) for way in (False, None))
         rows.append(_row(world.name, OURS, f"{name}: failed, %", failed, "ours"))
         rows.append(_row(world.name, OURS, f"{name}: could not say, %", unsaid, "ours"))
-        should = np.full(len(ended), 100.0 * (name in world.should_fail))
-        rows.append(_row(world.name, "as should be", f"{name}: failed, %", should, "reference"))
-    for label, names in (("holds up, %", (HOLDS, HOLDS_THINLY)), ("no estimate, %", (NO_OVERLAP,))):
+        rows.append(_should(world, f"{name}: failed, %", name in world.should_fail, len(ended)))
+        rows.append(_should(world, f"{name}: could not say, %", False, len(ended)))
+    none = world.lift >= HARDLY_ANY
+    verdicts = (
+        ("holds up, %", (HOLDS, HOLDS_THINLY), not world.should_fail and not none),
+        ("no estimate, %", (NO_OVERLAP,), none),
+    )
+    for label, names, should in verdicts:
         rows.append(_row(world.name, OURS, label, 100.0 * np.array([one.verdict in names for one in found]), "ours"))
+        rows.append(_should(world, label, should, len(found)))
     return rows
+
+
+def _should(world: World, metric: str, always: bool, count: int) -> Row:
+    return _row(world.name, "as should be", metric, np.full(count, 100.0 * always), "reference")
 
 
 def _lasting(generator: np.random.Generator, size: tuple[int, int]) -> np.ndarray:

@@ -77,7 +77,12 @@ def explaining(fn_model: Callable[[Batch], Tensor]) -> Iterator[Callable[[Batch]
 
 @dataclass(frozen=True)
 class Run:
-    """A model bound to one batch: what Captum varies (inputs), and what it leaves alone (everything else)."""
+    """A model bound to one batch: what Captum varies (inputs), and what it leaves alone (everything else).
+
+    Attributes:
+        rows: Places in the batch that the model was bound to.
+        windows: `Batch.window_id` of each; what is drawn for a window starts from it.
+    """
 
     model: Callable[[Batch], Tensor]
     forward: Callable[..., Tensor]
@@ -86,6 +91,7 @@ class Run:
     references: tuple[Tensor, ...]
     observed: tuple[Tensor, ...]
     rows: Int[Tensor, " batch"]
+    windows: Int[Tensor, " batch"]
     target: int
     output: Float[Tensor, " batch"]
     reference_output: Float[Tensor, " batch"]
@@ -94,7 +100,13 @@ class Run:
     def of(
         cls, model: Callable[[Batch], Tensor], batch: Batch, *, target: int, reference: str, other: Batch | None = None
     ) -> "Run":
-        """Bind a model to a batch; `other` holds a window for each of `batch`, for the reference `others`."""
+        """Bind a model to a batch; `other` holds a window for each of `batch`, for the reference `others`.
+
+        Raises:
+            ExplainError: As `attribute`; for `others` without any.
+        """
+        if reference == "others" and other is None:
+            raise ExplainError("Nobody says which other windows", fix="bind with `attribution.bound` and an `Others`")
         names = tuple(name for name in signals_of(batch) if name in batch.signals and bool(batch.column(name).any()))
 
         def forward(*tensors: Tensor) -> Tensor:
@@ -116,7 +128,19 @@ class Run:
         with torch.no_grad():
             output = _column(forward(*inputs, rows), len(batch), target)
             reference_output = _column(forward(*references, rows), len(batch), target)
-        return cls(model, forward, names, inputs, references, observed, rows, target, output, reference_output)
+        return cls(
+            model,
+            forward,
+            names,
+            inputs,
+            references,
+            observed,
+            rows,
+            batch.window_id,
+            target,
+            output,
+            reference_output,
+        )
 
     def change(self) -> Float[Tensor, " batch"]:
         """What a complete map must add up to."""
@@ -159,17 +183,17 @@ def _with_reference(
     clean = torch.where(seen, signal.values, torch.nan_to_num(signal.values)).clone()
     if reference == "zero":
         return clean, torch.where(seen, torch.zeros_like(clean), clean)
-    level = _level(clean, seen)
+    level = level_of(clean, seen)
     if other is not None:
         values, there = other
         # What the other window has not seen has its level there; what it has not worn at all, this window's own.
-        own = torch.where(there.any(-1, keepdim=True), _level(torch.nan_to_num(values), there), level)
+        own = torch.where(there.any(-1, keepdim=True), level_of(torch.nan_to_num(values), there), level)
         level = torch.where(there, torch.nan_to_num(values).to(clean.dtype), own.expand_as(clean))
     return clean, torch.where(seen, level, clean)
 
 
-def _level(values: Tensor, seen: Tensor) -> Tensor:
-    """Mean over what was observed."""
+def level_of(values: Tensor, seen: Tensor) -> Tensor:
+    """Mean over what was observed, along the last axis; 0 where nothing was."""
     count = seen.sum(-1, keepdim=True).clamp(min=1)
     return (torch.where(seen, values, 0.0).double().sum(-1, keepdim=True) / count).to(values.dtype)
 

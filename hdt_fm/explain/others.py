@@ -30,7 +30,8 @@ class Others:
     def aligned(self, batch: Batch) -> Iterator[Batch]:
         """`draws` batches as long as `batch`: row k is what row k is held against.
 
-        One that holds all that the window holds is preferred.
+        One that holds all that the window holds is preferred. Draws start from the window's own id, so that a window
+        is held against the same others whatever it is explained beside.
 
         Raises:
             ExplainError: If there is no other window, or one of another length.
@@ -40,9 +41,9 @@ class Others:
         holds = self.windows.over(names).present.cpu().numpy()
         wants = batch.over(names).present.cpu().numpy()
         lacking = (wants[:, None] & ~holds[None]).sum(-1)
-        generator = np.random.default_rng(self.seed)
+        keys = [[self.seed, one % 2**64] for one in batch.window_id.tolist()]
         # Order at random, then by what is lacking: a stable sort keeps the draw among equals.
-        shuffled = generator.permuted(np.tile(np.arange(len(self.windows)), (len(batch), 1)), axis=1)
+        shuffled = np.stack([np.random.default_rng(key).permutation(len(self.windows)) for key in keys])
         order = np.take_along_axis(lacking, shuffled, 1).argsort(1, kind="stable")
         ranked = np.take_along_axis(shuffled, order, 1)
         for draw in range(self.draws):

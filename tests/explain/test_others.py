@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from hdt_fm.explain.attribution import attribute
+from hdt_fm.explain.binding import Run
 from hdt_fm.explain.methods import METHODS
 from hdt_fm.explain.others import Others
 from hdt_fm.schema.batch import Batch
@@ -39,6 +40,25 @@ def test_draws_differ_and_repeat_with_the_seed(batch: Batch, new_batch: Callable
     drawn = torch.stack(first)
     assert all(len(set(drawn[:, k].tolist())) == 6 for k in range(len(batch)))
     assert not torch.equal(drawn[:, 0], drawn[:, 1])
+
+
+def test_a_window_is_held_against_the_same_others_beside_any_neighbours(
+    batch: Batch, linear: nn.Module, new_batch: Callable[..., Batch]
+) -> None:
+    others = Others(new_batch(9, seed=5), draws=2)
+
+    def made(windows: Batch, batch_rows: int) -> np.ndarray:
+        settings = {"methods": ("integrated_gradients",), "reference": others, "steps": 8, "batch_rows": batch_rows}
+        return attribute(linear, windows, target=1, **settings).find("integrated_gradients").values["acc"]
+
+    whole = made(batch, 64)
+    np.testing.assert_allclose(made(batch, 3), whole, atol=1e-5)
+    np.testing.assert_allclose(made(batch.select(torch.tensor([3, 1])), 64), whole[[3, 1]], atol=1e-5)
+
+
+def test_a_model_is_not_bound_to_nobody(batch: Batch, linear: nn.Module) -> None:
+    with pytest.raises(ExplainError, match="Nobody says which"):
+        Run.of(linear, batch, target=0, reference="others")
 
 
 def test_windows_that_hold_what_is_asked_come_first(batch: Batch, new_batch: Callable[..., Batch]) -> None:

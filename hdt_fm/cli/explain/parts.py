@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hdt_fm.cli.explain.answer import spread
 from hdt_fm.cli.explain.features import named_features
 from hdt_fm.cli.explain.happenings import AFTER, BEFORE
+from hdt_fm.cli.explain.mapping import one_line, one_map
 from hdt_fm.cli.explain.told import Told
 from hdt_fm.cli.held_out import people_of_checkpoint
 from hdt_fm.cli.progress import Report
@@ -22,6 +24,8 @@ from hdt_fm.explain.causal import section as causal
 from hdt_fm.explain.causal.question import question_from
 from hdt_fm.explain.causal.study import study
 from hdt_fm.explain.cohort import section as cohort
+from hdt_fm.explain.cohort.cells import enough
+from hdt_fm.explain.cohort.shares import shares_of_people
 from hdt_fm.explain.cohort.view import cohort_view
 from hdt_fm.explain.distil import report as students
 from hdt_fm.explain.distil.credit import TeacherShares
@@ -32,11 +36,15 @@ from hdt_fm.explain.gate.events import Events
 from hdt_fm.explain.gate.exam import Exam
 from hdt_fm.explain.methods import METHODS
 from hdt_fm.explain.page.section import Section
-from hdt_fm.schema.errors import ConfigError, ExplainError, HdtError
+from hdt_fm.explain.page.shares import MINIMUM_CELL
+from hdt_fm.schema.errors import ConfigError, ExplainError
 
 Made = Callable[[Told, Exam, Sequence[Events]], Section]
 # Windows that students are taught on: what a small tree can learn from more is little.
 MOST_TAUGHT = 2000
+# People whom the encoder learned from and windows of each, that a cohort's shares are held against.
+MOST_TRAINING, MOST_OF_ONE = 20, 3
+NOT_KNOWN = "not known"
 
 
 class NotApplicableError(Exception):
@@ -57,13 +65,9 @@ def sections_of(
         except NotApplicableError as reason:
             left_out[name] = str(reason)
         except (ExplainError, ConfigError) as error:
-            left_out[name] = _one_line(error)
+            left_out[name] = one_line(error)
     progress(len(wanted), len(wanted), "")
     return made, left_out
-
-
-def _one_line(error: HdtError) -> str:
-    return "; ".join(str(error).splitlines()[:2])
 
 
 def _modalities(told: Told, exam: Exam, events: Sequence[Events]) -> Section:
@@ -105,17 +109,33 @@ def _cohort(told: Told, exam: Exam, events: Sequence[Events]) -> Section:
         raise NotApplicableError("of cohorts alone (explain.scope=cohort)")
     view = cohort_view(
         exam.explanation,
-        facts=_facts(told),
+        facts=_facts(told, told.asked.positions),
         label=told.labels,
         positive_class=told.positive_class,
+        training=_training(told, exam),
         seed=told.settings.seed,
     )
     return cohort.section(view, window_s=exam.explanation.window_s)
 
 
-def _facts(told: Told) -> dict[str, list[str]]:
+def _training(told: Told, exam: Exam) -> dict[str, NDArray[np.float64]] | None:
+    """Mean shares of people whom the encoder learned from, to see drift; None where they are shown themselves."""
+    if told.answer.label is None or told.settings.people == "all":
+        return None
+    taught = set(people_of_checkpoint(Path(told.config.value("checkpoint")))["train"])
+    subjects = told.folder.manifest.subjects
+    rows = [row for row in np.unique(told.folder.subject_rows).tolist() if subjects[row].subject in taught]
+    if len(rows) < MINIMUM_CELL:
+        return None
+    each = min(MOST_OF_ONE, told.settings.windows)
+    chosen = spread(np.array(rows), MOST_TRAINING)
+    positions = [spread(np.flatnonzero(told.folder.subject_rows == row), each) for row in chosen]
+    return shares_of_people(one_map(told, told.folder.gather(np.concatenate(positions)), exam.lead))
+
+
+def _facts(told: Told, positions: NDArray[np.int64]) -> dict[str, list[str]]:
     """Of each window what is known of its person: sex, age band, device; empty where it is not."""
-    people = [told.folder.manifest.subjects[row] for row in told.folder.subject_rows[told.asked.positions]]
+    people = [told.folder.manifest.subjects[row] for row in told.folder.subject_rows[positions]]
     facts = {name: [one.covariates.get(name, "") for one in people] for name in told.settings.subgroups}
     return {name: values for name, values in facts.items() if any(values)}
 
@@ -133,13 +153,18 @@ def _students(told: Told, exam: Exam, events: Sequence[Events]) -> Section:
     signals = [name for name in told.model.modalities if name in told.folder.modalities]
     named = named_features(told.folder, positions, modalities=signals)
     shares = _shares(exam, told.asked.positions, positions) if told.asked.scope == "cohort" else None
-    return students.section(distil(teacher, named, shares=shares, seed=told.settings.seed))
+    facts = _facts(told, positions)
+    groups = {name: [value or NOT_KNOWN for value in values] for name, values in facts.items()}
+    return students.section(distil(teacher, named, shares=shares, groups=groups, seed=told.settings.seed))
 
 
 def _shares(exam: Exam, explained: NDArray[np.int64], positions: NDArray[np.int64]) -> TeacherShares:
-    """The leading map's shares, in the rows of the students' windows."""
-    values = np.full((len(positions), len(exam.explanation.modalities)), np.nan)
-    values[np.searchsorted(positions, explained)] = exam.explanation.shares(exam.lead)
+    """The leading map's shares, in the rows of the students' windows; none where a mean would tell of a few people."""
+    made = exam.explanation
+    values = np.full((len(positions), len(made.modalities)), np.nan)
+    held = np.stack([made.present[made.person == who].any(0) for who in np.unique(made.person)])
+    if enough(held):
+        values[np.searchsorted(positions, explained)] = made.shares(exam.lead)
     return TeacherShares(METHODS[exam.lead].title, exam.explanation.modalities, values)
 
 

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hdt_fm.cli.explain.told import Told
+from hdt_fm.cli.explain.told import OTHERS, Told
 from hdt_fm.cli.held_out import people_of_checkpoint
 from hdt_fm.explain.others import Others
 from hdt_fm.schema.errors import ConfigError
 
-OTHERS = "others"
 # Windows to draw references from: enough that the draws of two windows are seldom the same.
 DRAWN_FROM = 64
 
@@ -30,12 +29,14 @@ def reference_of(told: Told, name: str) -> str | Others:
             expected="window_mean or zero",
         )
     taught = set(people_of_checkpoint(Path(told.config.value("checkpoint")))["train"])
-    rows = [row for row, one in enumerate(told.folder.manifest.subjects) if one.subject in taught]
-    own = set(told.asked.positions.tolist())
-    positions = [k for k in np.flatnonzero(np.isin(told.folder.subject_rows, rows)).tolist() if k not in own]
-    if not positions:
+    # Nobody is held against themselves.
+    shown = set(told.folder.subject_rows[told.asked.positions].tolist())
+    subjects = enumerate(told.folder.manifest.subjects)
+    rows = [row for row, one in subjects if one.subject in taught and row not in shown]
+    positions = np.flatnonzero(np.isin(told.folder.subject_rows, rows))
+    if not len(positions):
         raise ConfigError(
-            "No window of a person whom the encoder learned from is in these shards",
+            "No window of another person whom the encoder learned from is in these shards",
             where="explain.reference",
             expected="window_mean or zero, or the shards that it was pretrained on",
         )

@@ -13,6 +13,7 @@ from hdt_fm.cli.settings import ExplainSettings
 from hdt_fm.data.shards import ShardFolder
 
 FEWEST_SEGMENTS = 12
+OTHERS = "others"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,21 @@ class Told:
         return max(FEWEST_SEGMENTS, round(self.answer.window_s / every_s))
 
     @property
-    def labels(self) -> NDArray[np.float64] | None:
+    def alternative(self) -> str | None:
+        """The reference that stands beside; None where no other means anything.
+
+        Zero takes the place of others' windows, which cannot stand in for an answer about more than windows, but not
+        for an answer about a signal in its own unit: nobody has 0 mg/dL.
+        """
+        name = self.settings.alternative
+        if name == OTHERS and self.answer.label is None:
+            name = "zero"
+        if name == "zero" and self.answer.segment_s is not None:
+            return None
+        return None if name == self.settings.reference else name
+
+    @property
+    def labels(self) -> NDArray[np.floating] | None:
         """(window,) what the answer should have been; None where it is not of a label."""
         name = self.answer.label
         return None if name not in self.folder.labels else self.folder.labels[name][self.asked.positions]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hdt_fm.cli.held_out import people_of_checkpoint
 from hdt_fm.cli.settings import ExplainSettings
 from hdt_fm.data.shards import ShardFolder
+from hdt_fm.explain.cohort.cells import MINIMUM_CELL
 from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.errors import ConfigError
 
@@ -38,10 +39,18 @@ def windows_asked(folder: ShardFolder, settings: ExplainSettings, pretrained: Pa
         pretrained: The encoder's checkpoint; of a cohort only people whom it never saw are shown, unless all are asked.
 
     Raises:
-        ConfigError: If there is no such person or window.
+        ConfigError: If there is no such person or window, or a cohort has fewer people than may be shown.
     """
     if settings.scope == "cohort":
         rows = _people(folder, settings, pretrained)
+        if len(rows) < MINIMUM_CELL:
+            raise ConfigError(
+                "A report of so few people would tell of single ones",
+                where="explain.people",
+                expected=f"windows of at least {MINIMUM_CELL} people",
+                got=f"{len(rows)}",
+                fix="explain.people=all, or a report of one person (explain.scope=person)",
+            )
         positions = np.concatenate([_spread(_of_person(folder, row), settings.windows) for row in rows])
     else:
         positions = _one_person(folder, settings)
@@ -70,7 +79,7 @@ def _one_person(folder: ShardFolder, settings: ExplainSettings) -> NDArray[np.in
         raise ConfigError(
             f"There is no window of subject row {settings.subject}",
             where="explain.subject",
-            expected=f"0 to {len(folder.manifest.subjects) - 1}",
+            expected=f"one of: {_listed(sorted({int(row) for row in folder.subject_rows}))}",
         )
     if settings.scope == "person":
         return _spread(own, settings.windows)
@@ -81,6 +90,15 @@ def _one_person(folder: ShardFolder, settings: ExplainSettings) -> NDArray[np.in
             expected=f"0 to {len(own) - 1}, in order of time",
         )
     return own[[settings.window]]
+
+
+def _listed(rows: list[int]) -> str:
+    """Rows as a reader takes them in: runs as a range."""
+    starts = [row for row in rows if row - 1 not in rows]
+    ends = [row for row in rows if row + 1 not in rows]
+    return ", ".join(
+        f"{start} to {end}" if end > start else str(start) for start, end in zip(starts, ends, strict=True)
+    )
 
 
 def _of_person(folder: ShardFolder, row: int) -> NDArray[np.int64]:

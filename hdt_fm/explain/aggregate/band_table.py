@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hdt_fm.explain.page.axis import short
 from hdt_fm.schema.modalities import modality
 
 _HOUR, _MIN = 3600.0, 60.0
@@ -22,7 +23,8 @@ class Band:
     def words(self) -> str:
         """Its range, in hertz from 0.05 Hz on and as a length of time below."""
         if self.high_hz >= 0.05:
-            return f"{self.low_hz:g} to {self.high_hz:g} Hz" if self.low_hz else f"under {self.high_hz:g} Hz"
+            high = f"{short(self.high_hz)} Hz"
+            return f"{short(self.low_hz)} to {high}" if self.low_hz else f"under {high}"
         slow = _length(1 / self.high_hz)
         return f"{slow} to {_length(1 / self.low_hz)}" if self.low_hz else f"slower than {slow}"
 

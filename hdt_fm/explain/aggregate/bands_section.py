@@ -6,12 +6,14 @@ import numpy as np
 
 from hdt_fm.explain.aggregate.bands import BandCredit
 from hdt_fm.explain.aggregate.over_people import mean_over, of_units, shown
+from hdt_fm.explain.cohort.cells import MINIMUM_CELL
 from hdt_fm.explain.page.drawing import share_bar
 from hdt_fm.explain.page.section import Section
-from hdt_fm.explain.page.shares import MINIMUM_CELL
 from hdt_fm.schema.modalities import modality
 
 KEY = "bands"
+# As a share of the change: past it the gate fails a map that should add up.
+MOST_GAP = 0.05
 
 
 def section(found: BandCredit, *, draws: int = 1000, seed: int = 0) -> Section:
@@ -37,6 +39,7 @@ def section(found: BandCredit, *, draws: int = 1000, seed: int = 0) -> Section:
     view = {
         **record,
         "fewest": MINIMUM_CELL,
+        "most_gap": MOST_GAP,
         "modalities": [
             {
                 **one,

@@ -8,8 +8,8 @@ import numpy as np
 from hdt_fm.explain.aggregate.event_figure import COARSE, event_figure
 from hdt_fm.explain.aggregate.events import EventAligned
 from hdt_fm.explain.aggregate.over_people import shown
+from hdt_fm.explain.cohort.cells import MINIMUM_CELL
 from hdt_fm.explain.page.section import Section
-from hdt_fm.explain.page.shares import MINIMUM_CELL
 
 KEY = "events"
 _CHANNELS = 3

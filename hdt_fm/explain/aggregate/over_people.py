@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hdt_fm.explain.page.shares import MINIMUM_CELL
+from hdt_fm.explain.cohort.cells import MINIMUM_CELL
 from hdt_fm.metrics.bootstrap import LEVEL
 
 

@@ -11,9 +11,10 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from hdt_fm.explain.page.shares import MINIMUM_CELL
 from hdt_fm.schema.errors import ExplainError
 
+# A number that rests on fewer people is not shown.
+MINIMUM_CELL = 5
 NOT_KNOWN = "not known"
 # Past this many small cells of people the search takes long, and people are nearly told apart one by one.
 _MOST_SMALL = 40

@@ -79,10 +79,8 @@ def _x(share: float) -> float:
 
 def _gap(one: Gap, row: int, scale: float) -> Iterator[str]:
     y = _ROW * row + 12
-    yield (
-        f'<text class="label" x="{LEFT - 8}" y="{y + 4}" text-anchor="end">'
-        f"{escape(f'{one.what}, {one.which}: {one.column}')}</text>"
-    )
+    words = f"{one.what.replace('_', ' ')}, {one.which}: {one.column}"
+    yield (f'<text class="label" x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{escape(words)}</text>')
     if np.isfinite(one.low) and np.isfinite(one.high):
         yield (
             f'<line x1="{_x(one.low / scale):.1f}" x2="{_x(one.high / scale):.1f}" y1="{y}" y2="{y}" '

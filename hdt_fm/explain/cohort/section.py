@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hdt_fm.explain.cohort.cells import NOT_KNOWN
+from hdt_fm.explain.cohort.cells import MINIMUM_CELL, NOT_KNOWN
 from hdt_fm.explain.cohort.figures import gap_figure, pattern_figure
 from hdt_fm.explain.cohort.prototypes import CLEAR
 from hdt_fm.explain.cohort.view import CohortView
@@ -13,7 +13,6 @@ from hdt_fm.explain.methods import METHODS
 from hdt_fm.explain.page.axis import TimeAxis
 from hdt_fm.explain.page.drawing import share_bar
 from hdt_fm.explain.page.section import Section
-from hdt_fm.explain.page.shares import MINIMUM_CELL
 
 KEY = "cohort"
 _MOST_GAPS = 24

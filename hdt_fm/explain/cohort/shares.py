@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdt_fm.explain.aggregate.over_people import mean_over, nan_mean
-from hdt_fm.explain.cohort.cells import Fact
+from hdt_fm.explain.cohort.cells import MINIMUM_CELL, Fact
 from hdt_fm.explain.explanation import Explanation
-from hdt_fm.explain.page.shares import MINIMUM_CELL
 from hdt_fm.metrics.bootstrap import LEVEL
 
 Array = NDArray[np.float64]

@@ -67,7 +67,7 @@ def check(exam: Exam) -> Check:
 def _followed(bench: Bench, order: list[NDArray[np.int64]]) -> Curve:
     top, side = first(bench, order, LEVELS), np.sign(bench.change)[:, None]
     whole = bench.run.output.double().cpu().numpy()[:, None]
-    none = bench.run.reference_output.double().cpu().numpy()[:, None]
+    none = bench.reference_output[:, None]
     gone = side * (whole - told(bench, top))
     there = side * (told(bench, ~top) - none)
     return Curve(gone.sum(0) / bench.scale, there.sum(0) / bench.scale)

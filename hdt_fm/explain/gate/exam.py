@@ -15,6 +15,7 @@ from hdt_fm.explain.explanation import Explanation, MethodMap
 from hdt_fm.explain.gate.events import Events
 from hdt_fm.explain.gate.planted import Fitness
 from hdt_fm.explain.gate.skill import Skill
+from hdt_fm.explain.others import Others
 from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.errors import ExplainError
 
@@ -108,6 +109,11 @@ class Exam:
         )
 
     @property
+    def against(self) -> str | Others:
+        """The reference of the maps, as `attribute` was given it."""
+        return against_of(self.explanation)
+
+    @property
     def lead(self) -> str:
         """The method that figures and tests lead with."""
         return self.explanation.maps[0].method
@@ -132,6 +138,15 @@ class Exam:
             int(self.explanation.settings["seed"]) if seed is None else seed,
         )
 
+    def moved(self, changed: Batch) -> float:
+        """How far the output goes when `few` become `changed`, on average, in spreads of the output over windows; of
+        one window alone, in its change from the reference."""
+        with explaining(self.model) as model, torch.no_grad():
+            after = model(changed)[:, self.explanation.target_index].double().cpu().numpy()
+        output, reference = self.explanation.output, self.explanation.reference_output
+        spread = float(output.std()) if len(output) > 1 else float(np.abs(output - reference).mean())
+        return float(np.abs(after - output[list(self.rows)]).mean()) / max(spread, 1e-9)
+
     def outputs(self) -> NDArray[np.float64]:
         """(window, target) all columns of the model's output on the whole batch."""
         return self.once("outputs", self._outputs)
@@ -149,6 +164,12 @@ class Exam:
             return np.concatenate([model(self.batch.select(rows)).double().cpu().numpy() for rows in pieces])
 
 
+def against_of(explanation: Explanation) -> str | Others:
+    """What an explanation was held against; the name alone where it was not kept, as of one that was not made here."""
+    found: str | Others = explanation.reference if explanation.against is None else explanation.against
+    return found
+
+
 def _again(explanation: Explanation, model: Model, batch: Batch, method: str, target: int, seed: int) -> MethodMap:
     made, settings = explanation.find(method), explanation.settings
     # A quarter of the points is enough to compare maps, all of which are then made with that quarter.
@@ -157,7 +178,7 @@ def _again(explanation: Explanation, model: Model, batch: Batch, method: str, ta
         batch,
         target=target,
         methods=(method,),
-        reference=explanation.against or explanation.reference,
+        reference=against_of(explanation),
         steps=max(8, int(settings["steps"]) // 4),
         segments=int(settings["segments"]),
         batch_rows=int(settings["batch_rows"]),

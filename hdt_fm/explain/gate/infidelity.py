@@ -9,7 +9,6 @@ from captum.metrics import infidelity as captum_infidelity
 from jaxtyping import Float
 from torch import Tensor
 
-from hdt_fm.explain.binding import explaining
 from hdt_fm.explain.explanation import Check, MethodMap
 from hdt_fm.explain.gate.exam import Exam
 from hdt_fm.explain.gate.judge import at_most
@@ -78,27 +77,25 @@ def _captum(bench: Bench, credit: list[Tensor], seed: int) -> Float[Tensor, " wi
     generator = torch.Generator().manual_seed(seed)
     features = bench.there.shape[1]
 
-    def perturb(inputs: Several, baselines: Several) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    def perturb(inputs: Several) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         # Captum unpacks a tuple of one.
-        values, levels = (one if isinstance(one, tuple) else (one,) for one in (inputs, baselines))
-        away = (torch.rand(len(values[0]), features, generator=generator) < SHARE).to(values[0].device)
-        gone = [away[:, ids[0]] for ids in bench.ids]
-        moved = tuple(torch.where(g, b, x) for g, b, x in zip(gone, levels, values, strict=True))
+        there = inputs if isinstance(inputs, tuple) else (inputs,)
+        away = (torch.rand(len(there[0]), features, generator=generator) < SHARE).to(there[0].device)
+        gone = [away[:, ids[0]].to(one.dtype) for ids, one in zip(bench.ids, there, strict=True)]
         # Credit is an effect and not a slope: taking a sample away takes its whole credit, once.
-        return tuple(g.to(x.dtype) for g, x in zip(gone, values, strict=True)), moved
+        return tuple(gone), tuple(one - g for one, g in zip(there, gone, strict=True))
 
-    with explaining(bench.run.model):
-        found = captum_infidelity(
-            bench.run.forward,
-            perturb,
-            bench.run.inputs,
-            tuple(credit),
-            baselines=bench.run.references,
-            additional_forward_args=(bench.run.rows,),
-            target=bench.run.target,
-            n_perturb_samples=PERTURBATIONS,
-            max_examples_per_batch=max(bench.batch_rows, len(bench.rows)),
-        )
+    found = captum_infidelity(
+        bench.played,
+        perturb,
+        # What is varied is whether a sample is there, so that several references can stand behind one map.
+        tuple(torch.ones_like(one) for one in bench.run.inputs),
+        tuple(credit),
+        additional_forward_args=(bench.run.rows,),
+        n_perturb_samples=PERTURBATIONS,
+        # Captum warns of more than there are.
+        max_examples_per_batch=min(max(bench.batch_rows, windows := len(bench.rows)), windows * PERTURBATIONS),
+    )
     return found.double()
 
 

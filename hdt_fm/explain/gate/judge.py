@@ -9,6 +9,9 @@ from scipy.stats import spearmanr
 from hdt_fm.explain.explanation import MethodMap, Verdict, segment_sums
 from hdt_fm.explain.methods import METHODS
 
+# Of the outputs' own spread over the windows: beyond it the model is brittle, and a map cannot be steadier.
+OUTPUT_MOVED = 0.25
+
 
 def likeness(first: Mapping[str, NDArray[np.float32]], second: Mapping[str, NDArray[np.float32]]) -> float:
     """Mean over windows of the signed rank correlation over all samples that some map credits."""
@@ -63,3 +66,14 @@ def at_least(value: float, marks: tuple[float, float]) -> Verdict:
 def both(first: bool, second: bool) -> Verdict:
     """Pass when both hold, warn when one does."""
     return "pass" if first and second else "warn" if first or second else "fail"
+
+
+def brittle(moved: float) -> str:
+    """A further sentence where it is the output, not only its map, that a small change of the input moves.
+
+    Args:
+        moved: As `Exam.moved` tells it.
+    """
+    if moved <= OUTPUT_MOVED:
+        return ""
+    return f" The output itself moves by {moved:.2f} of its spread: the model is brittle, not only the map."

@@ -5,9 +5,11 @@ from functools import partial
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hdt_fm.explain.attribution import bound
 from hdt_fm.explain.binding import Run, explaining
 from hdt_fm.explain.explanation import MethodMap, segment_sums
 from hdt_fm.explain.gate.exam import Exam
@@ -24,13 +26,15 @@ class Bench:
     """A few windows, each segment of which can take its reference values; one feature a (modality, channel, segment).
 
     Attributes:
+        runs: The model bound to them, once for each reference that the map is a mean over; outputs are such means too,
+            since against one of them the map would answer another question than it was asked.
         rows: Their places among the explained windows.
         ids: Per modality (1, channel, time) which feature a sample belongs to.
         there: (window, feature) whether any of its samples was observed; others change nothing and are left out.
         batch_rows: Most windows in one call of the model.
     """
 
-    run: Run
+    runs: tuple[Run, ...]
     rows: tuple[int, ...]
     ids: tuple[Tensor, ...]
     there: NDArray[np.bool_]
@@ -48,24 +52,36 @@ class Bench:
         rows = told.examples(WINDOWS)
         picked = exam.batch.select(torch.tensor(rows, device=exam.batch.present.device))
         with explaining(exam.model) as model:
-            run = Run.of(model, picked, target=told.target_index, reference=told.reference)
+            runs = bound(model, picked, told.target_index, exam.against)
+        run = runs[0]
         shapes = [tuple(one.shape[1:]) for one in run.inputs]
         ids = tuple(feature_ids(shapes, told.segments, device=run.rows.device))
         seen = [one.cpu().numpy().astype(np.float32) for one in run.observed]
         there = np.concatenate([_flat(one, told.segments) for one in seen], axis=1) > 0
-        return cls(run, rows, ids, there, told.segments, int(told.settings["batch_rows"]))
+        return cls(runs, rows, ids, there, told.segments, int(told.settings["batch_rows"]))
+
+    @property
+    def run(self) -> Run:
+        """The first one: all of them have the same inputs."""
+        return self.runs[0]
+
+    @property
+    def reference_output(self) -> NDArray[np.float64]:
+        """(window,) the output of the reference."""
+        outputs = torch.stack([run.reference_output.double() for run in self.runs])
+        return outputs.mean(0).cpu().numpy()
 
     @property
     def change(self) -> NDArray[np.float64]:
         """(window,) output less reference output."""
-        return self.run.change().cpu().numpy()
+        return self.run.output.double().cpu().numpy() - self.reference_output
 
     @property
     def scale(self) -> float:
         """Sum of the sizes of change: effects are told in shares of it; NaN where there is none."""
         size = float(np.abs(self.change).sum())
         # Outputs are in single precision: what lies below its rounding is no change.
-        rounding = 1e-6 * float((self.run.output.abs() + self.run.reference_output.abs()).sum())
+        rounding = 1e-6 * float(self.run.output.abs().sum() + np.abs(self.reference_output).sum())
         return size if size > max(rounding, 1e-12) else float("nan")
 
     def credit(self, one: MethodMap) -> NDArray[np.float64]:
@@ -79,16 +95,23 @@ class Bench:
     def outputs(self, away: NDArray[np.bool_], window: NDArray[np.int64]) -> NDArray[np.float64]:
         """(case,) the output of `window[k]` after the features `away[k]` took their reference values."""
         gone, rows = torch.from_numpy(away).to(self.run.rows.device), torch.from_numpy(window).to(self.run.rows.device)
-        found = []
+        # One mask a modality: 1 where a sample is there.
+        found = [
+            self.played(*(1.0 - gone[piece][:, ids[0]].float() for ids in self.ids), rows[piece])
+            for piece in torch.arange(len(rows)).split(self.batch_rows)
+        ]
+        return torch.cat(found).cpu().numpy()
+
+    def played(self, *tensors: Tensor) -> Float[Tensor, " case"]:
+        """The output of the windows at the last tensor's places, where a 0 in a mask stands for a reference value."""
+        *masks, rows = tensors
+        total = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
         with explaining(self.run.model), torch.no_grad():
-            for piece in torch.arange(len(rows)).split(self.batch_rows):
-                at = rows[piece]
-                inputs = [
-                    torch.where(gone[piece][:, ids[0]], ref[at], one[at])
-                    for one, ref, ids in zip(self.run.inputs, self.run.references, self.ids, strict=True)
-                ]
-                found.append(self.run.forward(*inputs, at)[:, self.run.target].double().cpu().numpy())
-        return np.concatenate(found)
+            for run in self.runs:
+                parts = zip(masks, run.inputs, run.references, strict=True)
+                inputs = [torch.where(mask > 0.5, one[rows], ref[rows]) for mask, one, ref in parts]
+                total += run.forward(*inputs, rows)[:, run.target].double()
+        return total / len(self.runs)
 
 
 def ranked(bench: Bench, value: NDArray[np.float64]) -> list[NDArray[np.int64]]:

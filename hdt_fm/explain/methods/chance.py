@@ -31,15 +31,26 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
             np.random.set_state(numpy_state)  # noqa: NPY002
 
 
+def seed_of(seed: int, one: Run) -> int:
+    """A seed for a run of one window: the same wherever that window is explained, another for other windows."""
+    drawn = np.random.SeedSequence([seed, _number(int(one.windows[0]))]).generate_state(1)
+    return int(drawn[0])
+
+
 def noisy_inputs(run: Run, seed: int, draw: int) -> tuple[Tensor, ...]:
     """The inputs with noise on what was observed, in each channel's own spread in the window.
 
-    All windows get the same draw: a window's map then depends on that window alone, and windows can be compared
-    without the noise between them.
+    Each window has draws of its own, which do not depend on its neighbours.
     """
     found = []
     for name, values, seen in zip(run.names, run.inputs, run.observed, strict=True):
-        generator = np.random.default_rng([seed, draw, crc32(name.encode())])
-        noise = torch.from_numpy(generator.standard_normal(values.shape[1:])).to(values)
+        key, shape = [seed, draw, crc32(name.encode())], values.shape[1:]
+        draws = [np.random.default_rng([*key, _number(one)]).standard_normal(shape) for one in run.windows.tolist()]
+        noise = torch.from_numpy(np.stack(draws)).to(values)
         found.append(torch.where(seen, values + NOISE * spread(values, seen) * noise, values))
     return tuple(found)
+
+
+def _number(window: int) -> int:
+    """NumPy's seeds have no sign."""
+    return window % 2**64

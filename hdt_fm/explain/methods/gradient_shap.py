@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hdt_fm.explain.binding import Run
 from hdt_fm.explain.explanation import MethodMap
-from hdt_fm.explain.methods.chance import noisy_inputs, seeded
+from hdt_fm.explain.methods.chance import noisy_inputs, seed_of, seeded
 from hdt_fm.explain.methods.method import Method, Plan
 from hdt_fm.explain.methods.window_by_window import by_window
 
@@ -33,7 +33,7 @@ def _of_one(one: Run, plan: Plan) -> Sequence[Tensor]:
     points = POINTS_PER_DRAW * plan.draws
     copies = [noisy_inputs(one, plan.seed, draw) for draw in range(points)]
     total = [torch.zeros_like(values, dtype=torch.float64) for values in one.inputs]
-    with seeded(plan.seed, one.rows.device):
+    with seeded(seed_of(plan.seed, one), one.rows.device):
         for first in range(0, points, PIECE):
             piece = copies[first : first + PIECE]
             found = GradientShap(one.forward).attribute(

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hdt_fm.explain.binding import Run
 from hdt_fm.explain.explanation import MethodMap
-from hdt_fm.explain.methods.chance import seeded
+from hdt_fm.explain.methods.chance import seed_of, seeded
 from hdt_fm.explain.methods.features import Features
 from hdt_fm.explain.methods.least_squares import LeastSquares
 from hdt_fm.explain.methods.method import Method, Plan
@@ -28,7 +28,7 @@ def _of_one(one: Run, plan: Plan) -> Sequence[Tensor]:
     captum.interpretable_model = LeastSquares()
     # Of the two ends, none and all. Captum's own million leaves the sum short by up to a thousandth of the change.
     captum.inf_weight = 1e10
-    with seeded(plan.seed, one.rows.device):
+    with seeded(seed_of(plan.seed, one), one.rows.device):
         found = captum.attribute(
             inputs=one.inputs,
             baselines=one.references,

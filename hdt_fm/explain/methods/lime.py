@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hdt_fm.explain.binding import Run
 from hdt_fm.explain.explanation import MethodMap
-from hdt_fm.explain.methods.chance import seeded
+from hdt_fm.explain.methods.chance import seed_of, seeded
 from hdt_fm.explain.methods.features import Features
 from hdt_fm.explain.methods.least_squares import LeastSquares
 from hdt_fm.explain.methods.method import Method, Plan
@@ -32,7 +32,7 @@ def _of_one(one: Run, plan: Plan) -> Sequence[Tensor]:
         return features.spread_out(one, one.change())
     # Captum's default, a Lasso, shrinks by a number in the unit of the output.
     captum = Lime(one.forward, LeastSquares(), similarity_func=_nearness)
-    with seeded(plan.seed, one.rows.device):
+    with seeded(seed_of(plan.seed, one), one.rows.device):
         found = captum.attribute(
             inputs=one.inputs,
             baselines=one.references,

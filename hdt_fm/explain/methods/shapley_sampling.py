@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hdt_fm.explain.binding import Run
 from hdt_fm.explain.explanation import MethodMap
-from hdt_fm.explain.methods.chance import seeded
+from hdt_fm.explain.methods.chance import seed_of, seeded
 from hdt_fm.explain.methods.features import Features
 from hdt_fm.explain.methods.method import Method, Plan
 from hdt_fm.explain.methods.window_by_window import by_window
@@ -23,7 +23,7 @@ def credit(run: Run, plan: Plan) -> MethodMap:
 
 def _of_one(one: Run, plan: Plan) -> Sequence[Tensor]:
     features = Features.of(one, plan.segments)
-    with seeded(plan.seed, one.rows.device):
+    with seeded(seed_of(plan.seed, one), one.rows.device):
         found = ShapleyValueSampling(one.forward).attribute(
             inputs=one.inputs,
             baselines=one.references,

@@ -37,6 +37,7 @@ def alone(run: Run) -> Iterator[tuple[int, Run]]:
                 references=tuple(run.references[k][here] for k in held),
                 observed=tuple(run.observed[k][here] for k in held),
                 rows=run.rows[here],
+                windows=run.windows[here],
                 output=run.output[here],
                 reference_output=run.reference_output[here],
             ),

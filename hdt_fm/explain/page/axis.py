@@ -69,6 +69,11 @@ def printed_unit(unit: str) -> str:
     return _PRINTED.get(unit, unit)
 
 
+def signed(value: float) -> str:
+    """As `short`, with a plus before what is above 0."""
+    return f"+{short(value)}" if value > 0 else short(value)
+
+
 def short(value: float) -> str:
     """Three digits, or all those before the point; a power of ten only where zeros would hide the number."""
     if value == 0 or not np.isfinite(value):

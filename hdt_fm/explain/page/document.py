@@ -12,19 +12,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from hdt_fm.explain.explanation import Explanation
-from hdt_fm.explain.page.axis import TimeAxis
+from hdt_fm.explain.page.axis import TimeAxis, short, signed
 from hdt_fm.explain.page.drawing import share_bar
 from hdt_fm.explain.page.examples import examples
+from hdt_fm.explain.page.glossary import TESTS
 from hdt_fm.explain.page.palette import COLOURS
 from hdt_fm.explain.page.record import record_of, software
 from hdt_fm.explain.page.report import Marks, Report, Scope
 from hdt_fm.explain.page.section import Section
 from hdt_fm.explain.page.shares import MINIMUM_CELL, modality_shares
 from hdt_fm.explain.page.stamp import FAILED, stamped
-from hdt_fm.explain.page.summary import REFERENCES, named, over, percent, summary, whose
+from hdt_fm.explain.page.summary import REFERENCES, named, over, percent, summary, whose, worst_first
 from hdt_fm.explain.page.windows import waves_of, windows_of
 from hdt_fm.schema.errors import ExplainError
-from hdt_fm.schema.modalities import modality as look_up_modality
 from hdt_fm.schema.privacy import private_traces
 
 HTML_NAME, JSON_NAME = "explanation.html", "explanation.json"
@@ -132,6 +132,7 @@ def _page(report: Report, *, digest: str = "") -> str:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    environment.filters |= {"short": short, "signed": signed}
     made = report.explanation
     page = environment.get_template("page.html.j2").render(
         report=report,
@@ -153,6 +154,8 @@ def _page(report: Report, *, digest: str = "") -> str:
         axis=TimeAxis.of(made.window_s),
         waves=waves_of(report, examples(report)),
         windows=windows_of(report),
+        test_words=TESTS,
+        worst_first=worst_first,
         colour=COLOURS,
         failed=FAILED,
         digest=digest,
@@ -180,7 +183,7 @@ def _share_rows(report: Report) -> list[dict[str, Any]]:
         shown = share.windows > 0 and not share.hidden
         rows.append(
             {
-                "label": look_up_modality(name).label,
+                "label": share.label,
                 "share": share,
                 "count": share.people if report.scope == "cohort" else share.windows,
                 "words": percent(share) if shown else "",

@@ -12,9 +12,8 @@ from hdt_fm.explain.page.report import Report
 from hdt_fm.explain.page.shares import modality_shares
 from hdt_fm.explain.page.sheet import Sheet
 from hdt_fm.explain.page.stamp import FAILED
-from hdt_fm.explain.page.summary import over, percent, summary
+from hdt_fm.explain.page.summary import named, over, percent, summary, worst_first
 from hdt_fm.explain.page.windows import directed, with_unit
-from hdt_fm.schema.modalities import modality as look_up_modality
 
 _PAPER = (8.27, 11.69)
 _DPI = 120
@@ -95,7 +94,7 @@ def _summary_sheets(report: Report) -> list[Sheet]:
     for text in (told.asked, told.trust, " ".join(carries)):
         sheet, y = _room_on(report, found)
         found[-1] = sheet, sheet.paragraph(MARGIN, y, text, width=wide, size=10.0) + 0.08
-    for check in report.reliability.checks:
+    for check in worst_first(report.reliability):
         sheet, y = _room_on(report, found)
         sheet.words(MARGIN, y + 0.17, check.name.replace("_", " "), weight="bold")
         sheet.words(MARGIN + 1.5, y + 0.17, check.verdict, colour=check.verdict, weight="bold")
@@ -114,9 +113,10 @@ def _share_sheets(report: Report) -> list[Sheet]:
     lines = f"; lines are 95 % intervals {over(report)}" if over(report) else ""
     y = sheet.paragraph(MARGIN, y, f"Mean share of the size of credit by {report.lead.title}{lines}", width=wide)
     lead, *further = (modality_shares(report.explanation, name, report.scope) for name in report.methods)
-    for name, share in lead.items():
+    for share in lead.values():
         y += 0.3
-        sheet.words(MARGIN, y, look_up_modality(name).label)
+        # A joined name takes several lines; its bar stands beside the last one.
+        y = sheet.paragraph(MARGIN, y - 0.17, share.label, width=left - MARGIN - 0.1)
         if share.windows and not share.hidden:
             sheet.box(left, y - 0.13, room, 0.16, fill=COLOURS["track"])
             sheet.box(left, y - 0.13, room * share.mean, 0.16, fill=SIZE)
@@ -129,7 +129,7 @@ def _share_sheets(report: Report) -> list[Sheet]:
         sheet.stamp(left + room / 2, y - 0.15 * len(lead) + 0.1, FAILED, size=22.0)
     found[0] = sheet, y + 0.3
     for method, shares in zip(list(report.methods.values())[1:], further, strict=True):
-        told = [f"{look_up_modality(n).label} {percent(one)}" for n, one in shares.items() if np.isfinite(one.mean)]
+        told = [f"{one.label} {percent(one)}" for one in shares.values() if np.isfinite(one.mean)]
         sheet, y = _room_on(report, found)
         found[-1] = (
             sheet,
@@ -159,6 +159,8 @@ def _window_words(sheet: Sheet, report: Report, example: Example, y: float) -> f
         told.append(f"Absent: {', '.join(example.absent)}.")
     if directed(report.lead):
         told.append("Orange: towards a higher output; purple: towards a lower one. Hatched: not measured.")
+    if report.alternative is not None:
+        told.append(f"Lower bars: against another reference ({named(report.alternative.reference)}), on its own scale.")
     if report.withheld:
         told.append("Waveforms are withheld.")
     return sheet.paragraph(MARGIN, y, " ".join(told), width=sheet.width - 2 * MARGIN) + 0.12

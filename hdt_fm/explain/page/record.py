@@ -1,5 +1,6 @@
 """The report as data: what its JSON file holds, and the versions of what made it."""
 
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -22,7 +23,7 @@ def record_of(report: Report) -> dict[str, Any]:
 
     Of a cohort only the example windows are told one by one: the others are in the shares.
     """
-    made = report.explanation
+    made = replace(report.explanation, reliability=report.reliability)
     told = made.to_dict(withhold_waveforms=True)
     intervals, shown = report.output_interval, () if report.withheld else made.examples()
     for row, window in enumerate(told["windows"]):

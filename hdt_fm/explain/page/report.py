@@ -7,10 +7,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hdt_fm.explain.cohort.cells import MINIMUM_CELL
 from hdt_fm.explain.explanation import Explanation, Reliability, Verdict
 from hdt_fm.explain.methods import METHODS, Method
 from hdt_fm.explain.page.section import Section
-from hdt_fm.explain.page.shares import MINIMUM_CELL
+from hdt_fm.explain.page.shares import screened
 from hdt_fm.schema.errors import ExplainError
 
 Scope = Literal["window", "person", "cohort"]
@@ -58,7 +59,8 @@ class Report:
     @property
     def reliability(self) -> Reliability:
         assert self.explanation.reliability is not None
-        return self.explanation.reliability
+        checks = self.explanation.reliability.checks
+        return Reliability(tuple(screened(one, self.explanation, self.scope) for one in checks))
 
     @property
     def verdict(self) -> Verdict:
@@ -112,6 +114,7 @@ class Report:
         if other is not None and (
             len(other) != windows
             or other.modalities != self.explanation.modalities
+            or not np.array_equal(other.present, self.explanation.present)
             or other.target_index != self.explanation.target_index
             or other.maps[0].method != self.explanation.maps[0].method
         ):

@@ -34,8 +34,9 @@ def _figure(figure: str, words: str) -> str:
         return figure
     box = _BOX.search(opening)
     left, top, width, height = (float(one) for one in box.groups()) if box else (0.0, 0.0, 300.0, 150.0)
-    # Capitals are about 0.75 of their size wide, with the letter spacing of the style sheet.
-    size = min(34.0, width / (0.85 * len(words)))
+    # Capitals are about 0.75 of their size wide, with the letter spacing of the style sheet. It crosses the figure but
+    # leaves its ends free, where ranges and names stand, and a flat figure its lines.
+    size = min(28.0, width / (1.2 * len(words)), height / 5)
     text = (
         f'<text class="stamp" x="{left + width / 2:.0f}" y="{top + height / 2 + size / 3:.0f}" '
         f'font-size="{size:.0f}" aria-hidden="true">{escape(words)}</text>'

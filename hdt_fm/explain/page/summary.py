@@ -4,12 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hdt_fm.explain.explanation import Check
+from hdt_fm.explain.explanation import Check, Reliability
 from hdt_fm.explain.gate.judge import mean_rank
 from hdt_fm.explain.page.axis import TimeAxis
 from hdt_fm.explain.page.report import Report
 from hdt_fm.explain.page.shares import MINIMUM_CELL, Share, channel_shares, modality_shares
-from hdt_fm.schema.modalities import modality as look_up_modality
 
 REFERENCES = {
     "window_mean": "each channel's mean over the window, that is the same level without a waveform",
@@ -88,6 +87,11 @@ def _trust(report: Report) -> str:
     return " ".join([told, *failed, *([f"With a warning: {', '.join(warned)}."] if warned else [])]).replace("_", " ")
 
 
+def worst_first(reliability: Reliability) -> list[Check]:
+    """Tests that failed, then those with a warning, then the others, else in the order of the gate."""
+    return sorted(reliability.checks, key=lambda check: ("fail", "warn", "pass").index(check.verdict))
+
+
 def _short_of(report: Report, verdict: str) -> list[Check]:
     return [check for check in report.reliability.checks if check.verdict == verdict]
 
@@ -103,14 +107,9 @@ def _carries(report: Report) -> list[str]:
     if not known:
         return []
     top = max(known, key=lambda name: known[name].mean)
-    label = look_up_modality(top).label
+    label = known[top].label
     found = [f"By {lead.title}, most credit lies on {label}: {percent(known[top])}{_explained(report, known[top])}."]
-    channels = channel_shares(report.explanation, lead.name, report.scope)
-    best = max((one for one in channels if channels[one].mean > 0), key=lambda one: channels[one].mean)
-    found.append(
-        f"The most credited channel is {look_up_modality(best[0]).label}, channel {best[1] + 1}: "
-        f"{percent(channels[best])}."
-    )
+    found += _channel(report, known[top])
     if len(shares) > 1 and len(known) > 1:
         same = sum(_first(one) == top for one in shares.values())
         found.append(f"{same} of {len(shares)} methods put {label} first.")
@@ -122,6 +121,16 @@ def _carries(report: Report) -> list[str]:
             f"{percent(other)}; the two rank stretches alike to {alike:.2f} (1 is the same order)."
         )
     return found
+
+
+def _channel(report: Report, top: Share) -> list[str]:
+    """Which of its channels, where the signal that carries most has several."""
+    channels = channel_shares(report.explanation, report.lead.name, report.scope)
+    own = {channel: one for (name, channel), one in channels.items() if (name,) == top.modalities}
+    if len(own) < 2:
+        return []
+    best = max(own, key=lambda channel: own[channel].mean)
+    return [f"Of its {len(own)} channels channel {best + 1} holds most: {percent(own[best])}."]
 
 
 def _explained(report: Report, share: Share) -> str:

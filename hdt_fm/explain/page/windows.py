@@ -68,13 +68,16 @@ def _by(report: Report, example: Example, method: Method, scale: dict[str, float
                 )
         groups.append({"label": label, "rate": _rate(rate), "figures": figures})
     stretch = TimeAxis.of(report.explanation.window_s / bins_of(report, method.name)).words
-    full = short(scale.get(method.name, 0.0))
+    full = f"{short(scale.get(method.name, 0.0))} {report.credit_unit(method)}"
+    other = (
+        f"; against the other reference {short(scale[OTHER_REFERENCE])}" if OTHER_REFERENCE in scale and pairs else ""
+    )
     return {
         "method": method,
         "directed": directed(method),
         "groups": groups,
         "pairs": pairs,
-        "full": f"{full} {report.credit_unit(method)} in a stretch of {stretch}",
+        "full": f"{full} in a stretch of {stretch}{other}",
     }
 
 

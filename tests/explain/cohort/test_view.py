@@ -134,7 +134,7 @@ def test_the_page_and_its_record(new_cohort: Callable[..., Explanation]) -> None
     text = html(made, sections=[one])
     part = text[text.index('id="cohort"') : text.index('id="agreement"')]
     assert "72 windows of 24 people" in part
-    assert "device: not shown, no two groups of 5 people or more" in part
+    assert "Device: not shown, no two groups of 5 people or more" in part
     assert part.count('role="img"') == 1 + 2 + 1  # gaps, two patterns, drift
     assert part.count("<desc>") == part.count("<title>") == 4
     assert part.count("<caption>") == part.count("<table>") == 6

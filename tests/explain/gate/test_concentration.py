@@ -77,6 +77,56 @@ def test_a_noisy_copy_is_still_the_label(
     assert judged(level, with_channel(batch, label[:, None, None] + hiss), label.numpy()).verdict == "fail"
 
 
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("samples", [1, 8])
+def test_a_blurred_copy_is_still_the_label(
+    new_planted: Callable[..., tuple[Batch, Tensor, Tensor]], seed: int, samples: int
+) -> None:
+    """With noise of a tenth, in each window or in each sample."""
+    batch, label, _ = new_planted(24)
+    hiss = 0.1 * torch.randn(24, 1, samples, generator=torch.Generator().manual_seed(seed))
+    blurred = with_channel(batch, (label[:, None, None] + hiss).expand(24, 1, 8).clone())
+    made = attribute(level, blurred, target=0, methods=("saliency",), segments=8)
+    check = concentration.check(Exam.of(level, blurred, made, labels=label.numpy()))
+    assert check.verdict == "fail"
+    assert "THE LABEL IS AMONG THE INPUTS" in check.meaning
+    assert concentration.check(Exam.of(level, blurred, made)).verdict != "pass"  # nobody says what the label is
+
+
+def test_a_code_of_classes_is_the_label_whatever_their_order(
+    new_planted: Callable[..., tuple[Batch, Tensor, Tensor]],
+) -> None:
+    batch, *_ = new_planted(18)
+    label = torch.arange(18) % 3
+    code = torch.tensor([5.0, 1.0, 3.0])[label][:, None, None]
+    hiss = 0.02 * torch.randn(18, 1, 8, generator=torch.Generator().manual_seed(0))
+    check = judged(level, with_channel(batch, code + hiss), label.double().numpy(), method="saliency")
+    assert check.verdict == "fail"
+    assert check.detail["copy of the label"] > 0.99
+    assert "emperature" in check.meaning
+
+
+def test_a_donor_with_gaps_gives_its_level_there(new_batch: Callable[..., Batch]) -> None:
+    """Zeros that stand where nothing was measured are no values that a channel could have had."""
+    batch = new_batch(2, names=("ppg", "temp"))
+    signals = {name: replace(one, values=torch.full_like(one.values, 50.0)) for name, one in batch.signals.items()}
+    observed = torch.ones(2, 40, dtype=torch.bool)
+    observed[1, 10:] = False
+    values = signals["ppg"].values.masked_fill(~observed[:, None], 0.0)
+    signals["ppg"] = replace(signals["ppg"], values=values, observed=observed)
+    signals["temp"].values[1] += 1.0
+    gappy = replace(batch, signals=signals)
+
+    def means(one: Batch) -> Tensor:
+        ppg = one.signals["ppg"]
+        level = (ppg.values[:, 0] * ppg.observed).sum(1) / ppg.observed.sum(1)
+        return (level + one.signals["temp"].values[:, 0].mean(1))[:, None]
+
+    made = attribute(means, gappy, target=0, methods=("saliency",), segments=4)
+    swaps = [one.swap for one in concentration.channels(Exam.of(means, gappy, made))]
+    assert swaps == pytest.approx([0.0, 1.0, 0.0], abs=1e-5)
+
+
 def test_a_channel_that_goes_on_into_its_own_forecast_is_a_warning(
     new_planted: Callable[..., tuple[Batch, Tensor, Tensor]],
 ) -> None:
@@ -93,7 +143,7 @@ def test_a_level_that_the_map_does_not_show_is_a_warning(
 ) -> None:
     batch, _, _ = new_planted(WINDOWS)
     generator = torch.Generator().manual_seed(0)
-    drift = torch.randn(WINDOWS, 1, 1, generator=generator) + 0.05 * torch.randn(WINDOWS, 1, 8, generator=generator)
+    drift = torch.randn(WINDOWS, 1, 1, generator=generator) + 0.05 * torch.linspace(0, 6, 8).sin()
     wave = with_channel(batch, drift)
 
     def mean(one: Batch) -> Tensor:

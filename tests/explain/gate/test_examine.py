@@ -146,6 +146,14 @@ def test_credits_that_do_not_add_up_fail(batch: Batch) -> None:
     assert check.value >= 0.2
 
 
+def test_a_map_beside_that_does_not_add_up_warns(batch: Batch, linear: nn.Module) -> None:
+    made = attribute(linear, batch, target=0, methods=("occlusion", "integrated_gradients"), segments=5)
+    off = tuple(replace(m, delta=np.full(4, 1e3)) if m.delta is not None else m for m in made.maps)
+    check = examine(linear, batch, replace(made, maps=off), orders=19).find("completeness")
+    assert check.verdict == "warn"
+    assert "The leading method promises no sum. Of Integrated gradients beside it" in check.meaning
+
+
 def test_a_method_that_promises_no_sum_is_not_held_to_one(batch: Batch, linear: nn.Module) -> None:
     made = attribute(linear, batch, target=0, methods=("integrated_gradients", "gradient_shap"), segments=5)
     off = tuple(replace(m, delta=np.full(4, 1e3)) if m.method == "gradient_shap" else m for m in made.maps)
@@ -210,3 +218,18 @@ def test_the_worst_verdict_wins_and_nothing_checked_is_a_fail() -> None:
     assert worst(["pass", "warn", "pass"]) == "warn"
     with pytest.raises(KeyError, match="no check"):
         Reliability((Check("skill", "pass", 1.0, "", ""),)).find("nois")
+
+
+def test_one_window_of_one_modality_in_double_precision_is_examined(new_batch: Callable[..., Batch]) -> None:
+    acc = (batch := new_batch(1, names=("acc",))).signals["acc"]
+    batch = replace(batch, signals={"acc": replace(acc, values=acc.values.double())})
+
+    def bent(one: Batch) -> Tensor:
+        return (one.signals["acc"].values[:, 1].cumsum(-1) * 0.1).tanh().sum(1, keepdim=True)
+
+    made = attribute(bent, batch, target=0, segments=5)
+    found = examine(bent, batch, made, skill=SKILLED, fitness=[FIT], orders=19)
+    assert [check.name for check in found.checks] == list(NAMES)
+    assert all(np.isfinite(one) for check in found.checks for one in check.detail.values())
+    assert found.find("noise").detail["output moved, in spreads"] < 1  # of its change, since one window has no spread
+    assert torch.equal(batch.signals["acc"].values, acc.values.double())

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from hdt_fm.explain.attribution import attribute
-from hdt_fm.explain.gate import finds, random_target, seeds, shift
+from hdt_fm.explain.gate import completeness, finds, random_target, seeds, shift
 from hdt_fm.explain.gate.exam import Exam
 from hdt_fm.explain.gate.judge import stretches_alike
 from hdt_fm.explain.gate.perturb import delayed, randomised
 from hdt_fm.explain.gate.planted import Fitness
+from hdt_fm.explain.others import Others
 from hdt_fm.schema.batch import Batch, Signal
 
 
@@ -146,3 +147,39 @@ def test_what_was_planted_is_repeated_for_the_leading_method_alone(planted: Batc
     assert "recurrent" in check.meaning
     assert finds.check(exam_of(finder, planted, fitness=[replace(unfit, method="lime")])).verdict == "warn"
     assert np.isnan(finds.check(exam_of(finder, planted)).value)
+
+
+def standardised(batch: Batch) -> Tensor:
+    """As our encoders do: each window in its own spread, and none where there is hardly any."""
+    ppg = batch.signals["ppg"].values[:, 0]
+    away = ppg - ppg.mean(-1, keepdim=True)
+    spread = away.square().mean(-1, keepdim=True)
+    weight = torch.linspace(-1, 1, ppg.shape[-1]).sin()
+    return ((away * (spread > 1e-9) / (spread + 1e-12).sqrt()) @ weight)[:, None] + 3.0
+
+
+def test_a_jump_beside_the_flat_reference_is_said_and_what_helps(
+    planted: Batch, new_planted: Callable[..., tuple[Batch, Tensor, Tensor]]
+) -> None:
+    """The whole change lies within the first ten-thousandth of the line: no path finds a slope there."""
+    check = completeness.check(exam_of(standardised, planted))
+    assert check.verdict == "fail"
+    assert "leaves the flat reference. Take the reference `others`." in check.meaning
+    assert check.detail["jump beside the reference"] == pytest.approx(1.0, abs=0.05)
+    others = Others(new_planted(8, seed=4)[0], draws=2)
+    made = attribute(standardised, planted, target=0, methods=("integrated_gradients",), reference=others, segments=16)
+    check = completeness.check(Exam.of(standardised, planted, made))
+    assert check.value < 0.05
+    assert "jumps" not in check.meaning
+
+
+def test_a_kink_far_from_the_reference_is_not_called_a_jump(planted: Batch) -> None:
+    def kinked(batch: Batch) -> Tensor:
+        peak = batch.signals["ppg"].values.amax((1, 2))
+        return (peak > 1.0).float()[:, None] + 1e-3 * peak[:, None]
+
+    check = completeness.check(exam_of(kinked, planted))
+    assert check.verdict == "fail"
+    assert "jumps" not in check.meaning
+    assert "more points of the path" in check.meaning
+    assert check.detail["jump beside the reference"] < 0.01

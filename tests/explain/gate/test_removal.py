@@ -16,6 +16,7 @@ from hdt_fm.explain.gate.exam import Exam
 from hdt_fm.explain.gate.judge import as_good
 from hdt_fm.explain.gate.removal import LEVELS, Bench, steps_of
 from hdt_fm.explain.gate.sparseness import entropy, gini
+from hdt_fm.explain.others import Others
 from hdt_fm.schema.batch import Batch
 
 SEGMENTS = 5
@@ -143,6 +144,28 @@ def test_infidelity_of_a_linear_model_is_nothing_and_signs_count(batch: Batch, l
     assert (nothing.stretched, nothing.plain) == (1.0, 1.0)
 
 
+def test_other_windows_as_the_reference_are_those_of_the_map(
+    batch: Batch, linear: nn.Module, new_batch: Callable[..., Batch]
+) -> None:
+    """The map is a mean over three references, so what is taken away takes the mean of their values too."""
+    others = Others(new_batch(7, seed=5), draws=3)
+    made = attribute(
+        linear, batch, target=0, methods=("integrated_gradients",), reference=others, segments=SEGMENTS, batch_rows=7
+    )
+    exam = Exam.of(linear, batch, made)
+    bench = Bench.of(exam)
+    np.testing.assert_allclose(bench.reference_output, made.reference_output[list(bench.rows)], rtol=1e-5)
+    found = infidelity.infidelity(exam, exam.lead)
+    assert found.plain == pytest.approx(0.0, abs=1e-6)
+    credit = effects(exam)
+    left = bench.outputs(np.eye(credit.shape[1], dtype=bool), np.zeros(credit.shape[1], dtype=int))
+    np.testing.assert_allclose(float(bench.run.output[0]) - left, credit[0], atol=5e-4)
+    assert sensitivity.max_sensitivity(exam, exam.lead) < 0.1  # a nudged window keeps its references
+    away = attribute(linear, batch, target=0, methods=("integrated_gradients",), segments=SEGMENTS)
+    moved = replace(exam, explanation=replace(made, maps=away.maps), _done={})
+    assert infidelity.infidelity(moved, exam.lead).plain > 0.1  # the map of another reference is found out
+
+
 def test_infidelity_works_on_one_modality(
     new_batch: Callable[..., Batch], new_linear: Callable[..., nn.Module]
 ) -> None:
@@ -163,9 +186,30 @@ def test_sensitivity_grows_with_the_nudge_and_breaks_brittle_maps(planted: Batch
         return (batch.signals["ppg"].values * 400).sin().sum((1, 2))[:, None]
 
     exam = exam_of(brittle, planted, "saliency")
-    assert sensitivity.check(exam).verdict == "fail"
+    check = sensitivity.check(exam)
+    assert check.verdict == "fail"
+    assert "the model is brittle, not only the map" in check.meaning
     monkeypatch.setattr(sensitivity, "RADIUS", 1e-6)
-    assert sensitivity.check(replace(exam, _done={})).verdict == "pass"
+    check = sensitivity.check(replace(exam, _done={}))
+    assert check.verdict == "pass"
+    assert "brittle" not in check.meaning
+
+
+def test_how_far_an_output_moves_is_told_in_its_spread_or_for_one_window_in_its_change(
+    batch: Batch, linear: nn.Module
+) -> None:
+    def doubled(one: Batch) -> Batch:
+        return replace(one, signals={n: replace(s, values=2 * s.values) for n, s in one.signals.items()})
+
+    exam = exam_of(linear, batch)
+    output = exam.explanation.output
+    assert exam.moved(exam.few) == pytest.approx(0.0, abs=1e-6)
+    want = np.abs(output[list(exam.rows)]).mean() / output.std()
+    assert exam.moved(doubled(exam.few)) == pytest.approx(want, rel=1e-4)
+    lone = exam_of(linear, batch.select(torch.tensor([2])))
+    made = lone.explanation
+    want = abs(made.output[0] / (made.output[0] - made.reference_output[0]))
+    assert lone.moved(doubled(lone.few)) == pytest.approx(want, rel=1e-4)
 
 
 def test_nudges_stay_within_the_radius_and_on_what_was_observed() -> None:

@@ -75,10 +75,16 @@ def layered(batch: Batch) -> Layered:
 
 
 @pytest.fixture
-def model_for(batch: Batch) -> Callable[[str], nn.Module]:
+def model_for(batch: Batch, model_of: Callable[[str, Batch], nn.Module]) -> Callable[[str], nn.Module]:
     """A model that a method accepts and that is not linear where the method can tell."""
+    return lambda method: model_of(method, batch)
 
-    def find(method: str) -> nn.Module:
+
+@pytest.fixture
+def model_of() -> Callable[[str, Batch], nn.Module]:
+    """The same for windows of another make."""
+
+    def find(method: str, batch: Batch) -> nn.Module:
         if method in ("grad_cam", "layer_activation"):
             return Layered(batch)
         if method == "deep_lift":

@@ -1,6 +1,7 @@
 """Maps of models whose credit is known: weight times the distance from the reference, and Shapley values by hand."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -177,7 +178,7 @@ def by_orders(worth: Callable[[frozenset[int]], float], players: int) -> list[fl
     return list(total / len(orders))
 
 
-@pytest.mark.parametrize(("method", "draws", "within"), [("shapley_sampling", 600, 0.2), ("kernel_shap", 100, 0.3)])
+@pytest.mark.parametrize(("method", "draws", "within"), [("shapley_sampling", 1500, 0.5), ("kernel_shap", 100, 0.5)])
 def test_shapley_values_of_a_model_with_interactions(method: str, draws: int, within: float) -> None:
     values = torch.tensor([[[1.5, -2.0, 0.7]]])
     one = single("ppg", values)
@@ -245,9 +246,11 @@ def test_heavy_ends_do_not_drown_the_other_samples() -> None:
 
 
 def test_gradient_shap_tells_its_delta_and_shrinks_it_with_draws(batch: Batch, curved: nn.Module) -> None:
+    # The same windows under further ids: draws of their own, so that the mean rests on more than four of them.
+    wide = replace(batch.select(torch.arange(32) % 4), window_id=torch.arange(32))
     few, many = (
-        attribute(curved, batch, target=0, methods=("gradient_shap",), draws=draws).find("gradient_shap")
-        for draws in (1, 60)
+        attribute(curved, wide, target=0, methods=("gradient_shap",), draws=draws).find("gradient_shap")
+        for draws in (1, 40)
     )
     assert not METHODS["gradient_shap"].sums
     assert many.delta.mean() < 0.5 * few.delta.mean()

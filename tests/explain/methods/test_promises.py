@@ -76,6 +76,16 @@ def test_a_windows_map_does_not_depend_on_its_neighbours(batch: Batch, model_for
 
 
 @pytest.mark.parametrize("method", RANDOM)
+def test_two_windows_get_draws_of_their_own(batch: Batch, model_for: ModelFor, method: str) -> None:
+    """One window twice, under two ids: what differs is the draw, so that its error averages out over a cohort."""
+    twice = batch.select(torch.tensor([2, 2, 2]))
+    named = replace(twice, window_id=torch.tensor([7, 8, 7]))
+    found = attribute(model_for(method), named, target=0, methods=(method,), segments=8, draws=2).find(method)
+    assert all(np.allclose(values[0], values[2], atol=1e-5) for values in found.values.values())
+    assert any(not np.allclose(values[0], values[1], atol=1e-4) for values in found.values.values())
+
+
+@pytest.mark.parametrize("method", RANDOM)
 def test_the_seed_decides(batch: Batch, model_for: ModelFor, method: str) -> None:
     one, same, other = (
         attribute(model_for(method), batch, target=0, methods=(method,), segments=8, draws=2, seed=seed).find(method)
@@ -126,3 +136,19 @@ def test_an_output_that_ignores_a_modality_gives_it_nothing(batch: Batch, model_
     found = attribute(Deaf(), batch, target=0, methods=(method,), segments=4, draws=2).find(method)
     assert np.abs(found.values["acc"]).max() < 1e-6
     assert np.abs(found.values["ppg"]).max() > 1e-3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_window_of_one_modality_in_double_precision(
+    new_batch: Callable[..., Batch], model_of: Callable[[str, Batch], nn.Module], method: str
+) -> None:
+    """The same map as in single precision, and nothing falls over for want of neighbours or of a second modality."""
+    single = new_batch(1, names=("acc",))
+    acc = single.signals["acc"]
+    double = replace(single, signals={"acc": replace(acc, values=acc.values.double())})
+    maps = [
+        attribute(model, windows, target=0, methods=(method,), steps=64, segments=4, draws=2).find(method)
+        for model, windows in ((model_of(method, single), single), (model_of(method, single).double(), double))
+    ]
+    assert maps[0].values["acc"].any()
+    np.testing.assert_allclose(maps[0].values["acc"], maps[1].values["acc"], atol=2e-4)

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -38,8 +39,11 @@ class Visit:
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     # Root may not use the sandbox; a page from here needs none.
     own = ("--no-sandbox",) if os.geteuid() == 0 else ()
-    command = (BROWSER, *QUIET, *own, f"--user-data-dir={folder / 'profile'}", *arguments)
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    # A profile of its own: a browser that has not quite ended would still hold a shared one. It takes two seconds
+    # alone; the limit is for a machine that does much else.
+    with TemporaryDirectory(dir=folder, prefix="profile", ignore_cleanup_errors=True) as profile:
+        command = (BROWSER, *QUIET, *own, f"--user-data-dir={profile}", *arguments)
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
 
 
 def visit(page: Path, folder: Path) -> Visit:

@@ -34,7 +34,7 @@ def test_every_kind_of_report_fits_the_schema(told: dict, fabricated: Callable[.
     full = Report(
         replace(cohort, present=present),
         scope="cohort",
-        alternative=replace(cohort, reference="zero"),
+        alternative=replace(cohort, present=present, reference="zero"),
         events={"meal": [np.array([1.0])] * 12},
         output_interval=np.stack([cohort.output - 1, cohort.output + 1], axis=1),
     )
@@ -44,7 +44,11 @@ def test_every_kind_of_report_fits_the_schema(told: dict, fabricated: Callable[.
     assert len(record["windows"]) == 3  # of a cohort, the examples only
     assert record["window_count"] == 12
     assert record["people"] == 6
-    assert record["shares"]["saliency"]["temp"] == {
+    assert record["shares"]["saliency"]["ppg and temp"]["people"] == 6
+    present[cohort.person >= 4] = False
+    record = record_of(Report(replace(cohort, present=present), scope="cohort"))
+    validate(record)
+    assert record["shares"]["saliency"]["ppg and acc and temp"] == {
         **dict.fromkeys(("mean", "low", "high", "n", "people")),
         "hidden": True,
     }
