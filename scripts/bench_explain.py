@@ -164,12 +164,19 @@ def refuse_difference(bench: Bench, method: str, one: dict[str, np.ndarray], oth
     for name, values in one.items():
         theirs = other[name]
         if method == "feature_ablation":
-            index = segment_of(values.shape[-1], SEGMENTS)
-            theirs = theirs / np.bincount(index)[index]
+            theirs = theirs / samples_seen(bench, name)
         if method == "saliency":
             theirs = theirs * spreads(bench, name)
         scale = np.abs(theirs).max() or 1.0
         assert np.abs(values - theirs).max() <= 1e-3 * scale, (method, name)
+
+
+def samples_seen(bench: Bench, name: str) -> np.ndarray:
+    """How many samples of a segment were observed, at each sample of it; ours shares an effect out over those."""
+    seen = bench.batch.signals[name].observed.numpy()
+    index = segment_of(seen.shape[-1], SEGMENTS)
+    count = np.stack([np.bincount(index, one) for one in seen])[:, index]
+    return np.where(seen, np.maximum(count, 1), np.inf)[:, None]
 
 
 def spreads(bench: Bench, name: str) -> np.ndarray:
