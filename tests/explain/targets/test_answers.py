@@ -166,8 +166,11 @@ def test_skill_is_of_people_whom_the_encoder_never_saw(answer) -> None:
     assert (risk.metric, risk.chance) == ("AUROC", 0.5)
 
 
-def test_a_risk_and_its_event(answer) -> None:
+def test_a_risk_and_its_event(answer, monkeypatch: pytest.MonkeyPatch) -> None:
     found = answer("risk_glucose", Wanted(event="above 180 mg/dL"), scope="cohort", windows=2)
+    with pytest.raises(ConfigError, match=r"(?s)so few people.*explain.people.*at least 5 people.*got: 2"):
+        found.windows()
+    monkeypatch.setattr("hdt_fm.cli.explain.windows.MINIMUM_CELL", 2)
     assert found.words == "log-odds of glucose above 180 mg/dL within 60 min"
     shown = found.windows()
     assert sorted(set(shown.batch.subject.tolist())) == [1, 2]
