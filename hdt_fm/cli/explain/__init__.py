@@ -10,7 +10,7 @@ from hdt_fm.cli.compose import Config
 from hdt_fm.cli.explain.answer import Wanted
 from hdt_fm.cli.explain.answers import answers
 from hdt_fm.cli.explain.estimate import seconds
-from hdt_fm.cli.explain.happenings import happenings, marks
+from hdt_fm.cli.explain.happenings import happenings, marks, of_enough_people
 from hdt_fm.cli.explain.mapping import alternative, chosen, mapped
 from hdt_fm.cli.explain.parts import sections_of
 from hdt_fm.cli.explain.told import Told
@@ -36,6 +36,8 @@ def run(run: Run) -> RunRecord:
     run.say(f"explaining {_counted(len(asked))}: about {seconds(told, methods):.0f} s")
     explanation = replace(mapped(told, methods.names, run.progress("maps")), provenance=_provenance(told))
     events = happenings(told.folder, asked.batch, treatments=settings.treatments)
+    if asked.scope == "cohort":
+        events = of_enough_people(events, explanation.person)
     exam = Exam.of(
         answer.function,
         asked.batch,

@@ -10,6 +10,7 @@ from hdt_fm.cli.series_teaching import given_beside
 from hdt_fm.data.shards import ShardFolder
 from hdt_fm.evaluation.hand_features.basics import fill_gaps, peak_frequency, spectrum
 from hdt_fm.evaluation.hand_features.beats import HEART_HZ, detection_signal, find_beats
+from hdt_fm.explain.cohort.cells import MINIMUM_CELL
 from hdt_fm.explain.gate.events import Events
 from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.modalities import STATIC, modality
@@ -41,6 +42,12 @@ def happenings(folder: ShardFolder, batch: Batch, *, treatments: str | None = No
     if treatments is not None:
         found += _given(batch, {name: _beside(batch, some) for name, some in given_beside(folder, treatments).items()})
     return tuple(one for one in found if _seen(one, batch))
+
+
+def of_enough_people(events: Sequence[Events], person: NDArray[np.integer]) -> tuple[Events, ...]:
+    """Those kinds that as many people had as a report may tell of; `person`: (window,) whose it is."""
+    had = [{int(who) for who, some in zip(person, one.places, strict=True) if len(some)} for one in events]
+    return tuple(one for one, whose in zip(events, had, strict=True) if len(whose) >= MINIMUM_CELL)
 
 
 def marks(events: Sequence[Events], batch: Batch) -> dict[str, list[NDArray[np.float64]]]:
