@@ -57,11 +57,11 @@ class Support:
 
 @dataclass(frozen=True)
 class Refuter:
-    """One attempt to show that the effect is not what the record says.
+    """One attempt to show that an effect is not what the record says.
 
     Attributes:
         name: Such as "placebo treatment".
-        found: The share of the law's effect that the record shows under it.
+        found: What came of it: of plans the share of the law's effect that the record shows, of a causal question SDs.
         expected: What it must be near.
         allowed: How far off it may be.
         passed: None where the record is too short to say.

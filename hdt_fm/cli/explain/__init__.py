@@ -14,13 +14,12 @@ from hdt_fm.cli.explain.happenings import happenings, marks, of_enough_people
 from hdt_fm.cli.explain.mapping import alternative, chosen, mapped
 from hdt_fm.cli.explain.parts import sections_of
 from hdt_fm.cli.explain.told import Told
-from hdt_fm.cli.progress import Report
 from hdt_fm.cli.run import Run
 from hdt_fm.cli.settings import ExplainSettings
 from hdt_fm.cli.workflow import open_shards, prepare_machine
-from hdt_fm.explain.explanation import Explanation, Reliability
-from hdt_fm.explain.gate import examine, physiology
+from hdt_fm.explain.explanation import Explanation
 from hdt_fm.explain.gate.exam import Exam
+from hdt_fm.explain.gate.examine import examined
 from hdt_fm.explain.page.document import PDF_NAME, PNG_NAME, write_report
 from hdt_fm.schema.result import RunRecord
 
@@ -48,7 +47,7 @@ def run(run: Run) -> RunRecord:
         labels=told.labels,
         seed=settings.seed,
     )
-    explanation = replace(explanation, reliability=_judged(exam, run.progress("tests")))
+    explanation = replace(explanation, reliability=examined(exam, run.progress("tests")))
     sections, left_out = sections_of(told, replace(exam, explanation=explanation), events, run.progress("sections"))
     for name, reason in left_out.items():
         run.say(f"left out: {name}: {reason}")
@@ -89,17 +88,6 @@ def _told(config: Config) -> Told:
     wanted = Wanted(**settings.model_dump(include=set(Wanted.__dataclass_fields__)))
     answer = answers(model, folder, settings, wanted, pretrained=Path(config.value("checkpoint")))
     return Told(config, settings, folder, model, answer, answer.windows())
-
-
-def _judged(exam: Exam, progress: Report) -> Reliability:
-    """The gate, test by test."""
-    tests = (*examine.TESTS, physiology.check) if exam.events else examine.TESTS
-    checks = []
-    for number, test in enumerate(tests):
-        progress(number, len(tests), test.__module__.rpartition(".")[2].replace("_", " "))
-        checks.append(test(exam))
-    progress(len(tests), len(tests), "")
-    return Reliability(tuple(checks))
 
 
 def _provenance(told: Told) -> dict[str, str]:

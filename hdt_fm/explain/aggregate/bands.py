@@ -2,11 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
-from captum.attr import IntegratedGradients
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
@@ -144,7 +142,7 @@ def mean_slopes(run: Run, plan: Plan) -> list[Tensor]:
     best: list[Tensor] = []
     least = float("inf")
     for number in range(len(integrated_gradients.PATHS)) if plan.path is None else [plan.path]:
-        slopes = _along(run, integrated_gradients.PATHS[number], plan)
+        slopes = integrated_gradients.along(run, integrated_gradients.PATHS[number], plan, multiply=False)
         credits = [s * (one - ref) for s, one, ref in zip(slopes, run.inputs, run.references, strict=True)]
         delta = run.map("integrated_gradients", credits, sums=True).delta
         assert delta is not None
@@ -153,27 +151,6 @@ def mean_slopes(run: Run, plan: Plan) -> list[Tensor]:
         if (delta <= integrated_gradients.FINE_PATH_ABOVE * run.change().abs().cpu().numpy()).all():
             break
     return best
-
-
-def _along(run: Run, path: Sequence[float], plan: Plan) -> list[Tensor]:
-    total = [torch.zeros_like(one, dtype=torch.float64) for one in run.inputs]
-    captum = IntegratedGradients(run.forward, multiply_by_inputs=False)
-    for low, high in pairwise(path):
-        ends = [
-            tuple(torch.lerp(ref, one, at) for ref, one in zip(run.references, run.inputs, strict=True))
-            for at in (low, high)
-        ]
-        part = captum.attribute(
-            inputs=ends[1],
-            baselines=ends[0],
-            target=run.target,
-            additional_forward_args=(run.rows,),
-            n_steps=max(8, plan.steps // (len(path) - 1)),
-            internal_batch_size=max(plan.batch_rows, len(run.rows)),
-        )
-        # Each piece counts by its length.
-        total = [so_far + (high - low) * one.detach().double() for so_far, one in zip(total, part, strict=True)]
-    return total
 
 
 def components(

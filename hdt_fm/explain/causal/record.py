@@ -10,8 +10,8 @@ from hdt_fm.explain.causal.effect import Effect
 from hdt_fm.explain.causal.graph import Graph, model_graph
 from hdt_fm.explain.causal.overlap import Overlap
 from hdt_fm.explain.causal.plan_effect import PlanEffect
-from hdt_fm.explain.causal.refute import Refuter
 from hdt_fm.explain.causal.study import Study
+from hdt_fm.schema.what_if import Refuter
 
 
 def record_of(target: str, *, found: Study | None = None, plan: PlanEffect | None = None) -> dict[str, Any]:

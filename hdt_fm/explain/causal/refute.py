@@ -14,6 +14,7 @@ from hdt_fm.explain.causal.design import Design, design_of, features_of
 from hdt_fm.explain.causal.effect import Estimate, critical, estimate
 from hdt_fm.explain.causal.observed import Observed
 from hdt_fm.schema.errors import ExplainError
+from hdt_fm.schema.what_if import Refuter
 
 PLACEBOS, CAUSES, SUBSETS = 20, 20, 20
 # Of people, that a subset keeps.
@@ -24,26 +25,6 @@ SURE = 0.99
 NEVER_MATTERS = 0.05
 # Where chance alone may move an effect by half an SD, the rows are too few to say.
 SAYS_NOTHING = 0.5
-
-
-@dataclass(frozen=True)
-class Refuter:
-    """One attempt.
-
-    Attributes:
-        found: What came of it, in SDs.
-        expected: What it must be near.
-        allowed: How far off it may be.
-        passed: None where the rows are too few to say.
-        words: One sentence of what was done.
-    """
-
-    name: str
-    found: float
-    expected: float
-    allowed: float
-    passed: bool | None
-    words: str
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from hdt_fm.explain.causal.graph import Graph, question_graph
 from hdt_fm.explain.causal.observed import control_rows, observed
 from hdt_fm.explain.causal.overlap import Overlap, overlap_of
 from hdt_fm.explain.causal.question import Question
-from hdt_fm.explain.causal.refute import Refuter, refute
+from hdt_fm.explain.causal.refute import refute
+from hdt_fm.schema.what_if import Refuter
 
 # As verdicts of a plan's effect are called, and two more: what the graph itself says, and no overlap.
 HOLDS, HOLDS_THINLY, FAILS, PARTLY, UNTESTED, LEFT_OPEN, NO_OVERLAP = (

@@ -10,7 +10,6 @@ from hdt_fm.explain.causal.back_door import MOST_TOLD
 from hdt_fm.explain.causal.graph import PERSON, arrows
 from hdt_fm.explain.causal.overlap import COMMON
 from hdt_fm.explain.causal.plan_effect import PlanEffect
-from hdt_fm.explain.causal.refute import Refuter
 from hdt_fm.explain.causal.study import (
     FAILS,
     HOLDS,
@@ -21,6 +20,7 @@ from hdt_fm.explain.causal.study import (
     UNTESTED,
     Study,
 )
+from hdt_fm.schema.what_if import Refuter
 
 # {named}: by which attempts, causes or arms it is so.
 VERDICTS = {

@@ -105,7 +105,18 @@ def examine(
     return examined(exam)
 
 
-def examined(exam: Exam) -> Reliability:
-    """All tests of an exam; what they measured stays with it, e.g. for `curves.traced`."""
+def examined(exam: Exam, progress: Callable[[int, int, str], None] | None = None) -> Reliability:
+    """All tests of an exam; what they measured stays with it, e.g. for `curves.traced`.
+
+    Args:
+        progress: Told how many tests are done, of how many, and which is next.
+    """
     tests = (*TESTS, physiology.check) if exam.events else TESTS
-    return Reliability(tuple(test(exam) for test in tests))
+    checks = []
+    for number, test in enumerate(tests):
+        if progress:
+            progress(number, len(tests), test.__module__.rpartition(".")[2].replace("_", " "))
+        checks.append(test(exam))
+    if progress:
+        progress(len(tests), len(tests), "")
+    return Reliability(tuple(checks))

@@ -31,10 +31,10 @@ def credit(run: Run, plan: Plan) -> MethodMap:
     return best
 
 
-def along(run: Run, path: Sequence[float], plan: Plan) -> list[Tensor]:
-    """Credit of each sample, adding up the pieces of a path."""
+def along(run: Run, path: Sequence[float], plan: Plan, *, multiply: bool = True) -> list[Tensor]:
+    """Credit of each sample, adding up the pieces of a path; its mean slope where `multiply` is False."""
     total = [torch.zeros_like(one, dtype=torch.float64) for one in run.inputs]
-    captum = IntegratedGradients(run.forward)
+    captum = IntegratedGradients(run.forward, multiply_by_inputs=multiply)
     for low, high in pairwise(path):
         ends = [
             tuple(
@@ -50,7 +50,9 @@ def along(run: Run, path: Sequence[float], plan: Plan) -> list[Tensor]:
             n_steps=max(8, plan.steps // (len(path) - 1)),
             internal_batch_size=max(plan.batch_rows, len(run.rows)),
         )
-        total = [so_far + one.detach().double() for so_far, one in zip(total, part, strict=True)]
+        # A piece of credit has its length in it already, a slope counts by it.
+        weight = 1.0 if multiply else high - low
+        total = [so_far + weight * one.detach().double() for so_far, one in zip(total, part, strict=True)]
     return total
 
 

@@ -11,7 +11,8 @@ from hdt_fm.explain.causal.design import design_of
 from hdt_fm.explain.causal.effect import estimate
 from hdt_fm.explain.causal.observed import control_rows, observed
 from hdt_fm.explain.causal.question import Question
-from hdt_fm.explain.causal.refute import Refuter, refute, scale_of, shuffled
+from hdt_fm.explain.causal.refute import refute, scale_of, shuffled
+from hdt_fm.schema.what_if import Refuter
 
 NewTable = Callable[..., tuple[dict[str, np.ndarray], np.ndarray]]
 NAMES = ["placebo treatment", "random common cause", "subset of people", "negative control"]

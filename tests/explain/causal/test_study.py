@@ -15,8 +15,8 @@ from hdt_fm.explain.causal.estimand import listed, of_body, untestable
 from hdt_fm.explain.causal.observed import observed
 from hdt_fm.explain.causal.overlap import WIDEN_THIN, Overlap
 from hdt_fm.explain.causal.question import Question
-from hdt_fm.explain.causal.refute import Refuter
 from hdt_fm.explain.causal.study import Study, study, verdict
+from hdt_fm.schema.what_if import Refuter
 
 NewTable = Callable[..., tuple[dict[str, np.ndarray], np.ndarray]]
 CLOSED = BackDoor(closed=True, paths=(), unmeasured=(), fixable=())
