@@ -5,12 +5,13 @@ of simulated people (hdt_fm/data/synthetic) for one; their maps are scored on ne
 `table` is a part of scripts/reproduce_explain.py; `write` makes the table that ships.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import torch
+from explain_architectures import ENCODERS, config_of
 
 from hdt_fm.data.synthetic import Synthetic
 from hdt_fm.explain.fitness.linear import ARCHITECTURE as LINEAR
@@ -20,7 +21,6 @@ from hdt_fm.explain.fitness.score import RANDOM_MAP, RECOMMENDED_WIDTH, WIDTHS, 
 from hdt_fm.explain.fitness.table import write_table
 from hdt_fm.explain.fitness.verdict import Spread, spread_of
 from hdt_fm.schema.batch import Batch, Signal
-from hdt_fm.schema.manifest import ModelConfig, Part
 from hdt_fm.schema.result import Result, Row, Scalar
 from hdt_fm.schema.shard import ModalityColumn
 
@@ -30,36 +30,6 @@ PEOPLE, HELD_OUT, WINDOW_S, HOURS = 24, 10, 20.0, 0.3
 SIMULATED = "simulated people"
 # Methods that cost little, for windows of people.
 QUICK_METHODS = ("integrated_gradients", "occlusion")
-
-
-def column(name: str, channels: int, rate_hz: float, samples: int) -> ModalityColumn:
-    return ModalityColumn(
-        name=name, unit="au", channels=channels, sampling_rate_hz=rate_hz, samples=samples, encoding="f32"
-    )
-
-
-FAST = (column("ppg", 1, 32.0, 640), column("acc", 3, 16.0, 320))
-DAY = (column("glucose", 1, 1 / 900, 96), column("temp", 2, 1 / 900, 96))
-COARSE_DAY = (column("glucose", 1, 1 / 1800, 48), column("temp", 2, 1 / 1800, 48))
-PATCHES = {"ppg": {"patch_s": 1.0, "patch_points": 32}, "acc": {"patch_s": 1.0, "patch_points": 16}}
-ENCODERS: Mapping[str, tuple[tuple[ModalityColumn, ...], dict, dict]] = {
-    "patch_transformer": (FAST, {"width": 32, "depth": 1, "heads": 4, "slots": 20}, PATCHES),
-    "resnet": (FAST, {"width": 32, "depth": 3, "rate_hz": 16.0}, {}),
-    "irregular": (COARSE_DAY, {"width": 32, "depth": 1, "heads": 4, "time_unit_s": 1800.0}, {}),
-    "recurrent": (DAY, {"width": 48, "patch_s": 3600.0, "points": 4}, {}),
-}
-
-
-def config_of(name: str) -> ModelConfig:
-    columns, args, per_modality = ENCODERS[name]
-    return ModelConfig(
-        modalities=columns,
-        encoder=Part(name=name, args=args),
-        per_modality=per_modality,
-        projection=Part(name="projection", args={"dim": 8}),
-        statistics={one.name: (0.0, 1.0) for one in columns},
-        window_s=columns[0].samples / columns[0].sampling_rate_hz,
-    )
 
 
 def windows_of_people(columns: Sequence[ModalityColumn], people: int) -> tuple[Batch, Batch]:

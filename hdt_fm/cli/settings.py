@@ -156,16 +156,17 @@ class ExplainSettings(Plain):
     checkpoint: str
     head: str
     scope: Literal["window", "person", "cohort"]
-    subject: int = Field(ge=0)
-    window: int = Field(ge=0)
+    subject: int | None = Field(ge=0)
+    window: int | None = Field(ge=0)
     people: Literal["unseen", "all"]
     windows: int = Field(ge=1)
     methods: tuple[str, ...] = Field(min_length=1)
+    fitness: str = Field(min_length=1)
     steps: int = Field(ge=2)
     occlusion_s: float = Field(gt=0)
     reference: Literal["window_mean", "zero", "others"]
     alternative: Literal["window_mean", "zero", "others"] | None
-    sections: tuple[Literal["modalities", "bands", "events", "curves", "cohort", "students", "causal"], ...]
+    sections: tuple[Literal["modalities", "routes", "bands", "events", "curves", "cohort", "students", "causal"], ...]
     subgroups: tuple[str, ...]
     question: dict[str, Any] | None
     what_if: str | None
@@ -183,17 +184,27 @@ class ExplainSettings(Plain):
     treatments: str | None
 
 
+class AuditSettings(Plain):
+    what: Literal["privacy"] | None
+    checkpoint: str
+    references: int = Field(ge=0)
+    reference_steps: int | None = Field(ge=1)
+    attacks: tuple[Literal["threshold", "lira", "rmia"], ...] = Field(min_length=1)
+    signal: Literal["contrast", "alignment"]
+    gamma: float = Field(ge=1)
+    false_shares: tuple[Annotated[float, Field(gt=0, lt=1)], ...]
+    windows: int = Field(ge=2)
+    link_windows: int = Field(ge=4)
+    gap_s: float = Field(gt=0)
+    apart_s: float = Field(ge=0)
+    draws: int = Field(ge=10)
+    seed: int
+
+
 class PublishSettings(Plain):
     checkpoint: str
-    summary: str = Field(min_length=1)
-    licence: str = Field(min_length=1)
-    licence_link: str
-    intended_use: str = Field(min_length=1)
-    out_of_scope: str = Field(min_length=1)
-    limits: tuple[str, ...] = Field(min_length=1)
-    authors: str = Field(min_length=1)
-    citation: str
-    tags: tuple[str, ...]
+    card: str | tuple[str, ...] | None
+    attribution: bool
     evaluations: tuple[str, ...]
     repo_id: str | None
     private: bool

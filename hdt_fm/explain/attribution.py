@@ -15,7 +15,7 @@ from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.errors import ExplainError, unknown_name
 from hdt_fm.schema.modalities import modality as look_up_modality
 
-LEADING = ("integrated_gradients", "saliency", "occlusion")
+LEADING = ("occlusion", "integrated_gradients")
 
 
 def attribute(

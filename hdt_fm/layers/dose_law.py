@@ -117,10 +117,34 @@ class DoseLaw:
         self, doses: Float[np.ndarray, "row exposure"], knots: Float[np.ndarray, " knot"]
     ) -> Float[np.ndarray, "row column"]:
         """All: of each exposure, then of pairs."""
-        of = np.array(self.bending, dtype=np.int64)
-        own = [self.own_columns(place, doses[:, place], knots[of == place]) for place in range(len(self.forms))]
+        own = self._own(doses, knots)
         pairs = [(own[one][:, -1] * own[other][:, -1])[:, None] for one, other in self.pairs]
         return np.concatenate([*own, *pairs], axis=1)
+
+    def parts(
+        self,
+        doses: Float[np.ndarray, "row exposure"],
+        middle: Float[np.ndarray, " exposure"],
+        knots: Float[np.ndarray, " knot"],
+        slopes: Float[np.ndarray, " column"],
+    ) -> Float[np.ndarray, "row part"]:
+        """What the effect against middle doses is made of: each exposure, then each pair; they add up to it.
+
+        An exposure's part is what it does while all others are at their middle dose, a pair's what its two do beyond
+        their own parts. So what is at its middle dose has none, and parts are the same in every unit of a dose; with a
+        plain product of two columns they would hang on where a unit has its zero.
+        """
+        still = middle[None]
+        whole, last = self.columns(still, knots), self._last(doses, knots) - self._last(still, knots)
+        found = []
+        for place in range(len(self.forms)):
+            moved = np.repeat(still, len(doses), axis=0)
+            moved[:, place] = doses[:, place]
+            found.append((self.columns(moved, knots) - whole) @ slopes)
+        of_pairs = slopes[len(slopes) - len(self.pairs) :]
+        both = zip(of_pairs, self.pairs, strict=True)
+        found += [slope * last[:, one] * last[:, other] for slope, (one, other) in both]
+        return np.stack(found, axis=1)
 
     def bends(
         self,
@@ -146,6 +170,18 @@ class DoseLaw:
             up, down = (self.columns(doses[1], knots + sign * step) @ slopes for sign in (1, -1))
             out.append((up - down) / (2 * step[at]))
         return np.stack(out, axis=1)
+
+    def _own(
+        self, doses: Float[np.ndarray, "row exposure"], knots: Float[np.ndarray, " knot"]
+    ) -> list[Float[np.ndarray, "row _"]]:
+        of = np.array(self.bending, dtype=np.int64)
+        return [self.own_columns(place, doses[:, place], knots[of == place]) for place in range(len(self.forms))]
+
+    def _last(
+        self, doses: Float[np.ndarray, "row exposure"], knots: Float[np.ndarray, " knot"]
+    ) -> Float[np.ndarray, "row exposure"]:
+        """Of each exposure the column that pairs multiply."""
+        return np.stack([one[:, -1] for one in self._own(doses, knots)], axis=1)
 
 
 def three(taus: Sequence[float] | Float[np.ndarray, " exposure"]) -> Float[np.ndarray, "exposure tau"]:

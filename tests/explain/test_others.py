@@ -38,7 +38,9 @@ def test_draws_differ_and_repeat_with_the_seed(batch: Batch, new_batch: Callable
     first, second = ([one.window_id for one in Others(windows, draws=6, seed=s).aligned(batch)] for s in (0, 0))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     drawn = torch.stack(first)
-    assert all(len(set(drawn[:, k].tolist())) == 6 for k in range(len(batch)))
+    # One of the six is of the same person, and another is drawn again in its place.
+    for k, person in enumerate(batch.subject.tolist()):
+        assert set(drawn[:, k].tolist()) == set(windows.window_id[windows.subject != person].tolist())
     assert not torch.equal(drawn[:, 0], drawn[:, 1])
 
 
@@ -54,6 +56,15 @@ def test_a_window_is_held_against_the_same_others_beside_any_neighbours(
     whole = made(batch, 64)
     np.testing.assert_allclose(made(batch, 3), whole, atol=1e-5)
     np.testing.assert_allclose(made(batch.select(torch.tensor([3, 1])), 64), whole[[3, 1]], atol=1e-5)
+
+
+def test_a_window_is_never_held_against_its_own_person(batch: Batch, new_batch: Callable[..., Batch]) -> None:
+    windows = replace(new_batch(6, seed=5), subject=torch.tensor([0, 0, 0, 0, 0, 1]))
+    for drawn in Others(windows, draws=9).aligned(batch):
+        assert (drawn.subject != batch.subject).all()
+    alone = replace(windows, subject=torch.full((6,), int(batch.subject[2])))
+    with pytest.raises(ExplainError, match="no window of another person"):
+        list(Others(alone).aligned(batch))
 
 
 def test_a_model_is_not_bound_to_nobody(batch: Batch, linear: nn.Module) -> None:

@@ -10,6 +10,7 @@ from hdt_fm.cli.compose import Config
 from hdt_fm.cli.explain.answer import Wanted
 from hdt_fm.cli.explain.answers import answers
 from hdt_fm.cli.explain.estimate import seconds
+from hdt_fm.cli.explain.fitness import own_table, planned_table
 from hdt_fm.cli.explain.happenings import happenings, marks, of_enough_people
 from hdt_fm.cli.explain.mapping import alternative, chosen, mapped
 from hdt_fm.cli.explain.parts import sections_of
@@ -29,9 +30,11 @@ def run(run: Run) -> RunRecord:
     prepare_machine(run.config)
     told = _told(run.config)
     settings, answer, asked = told.settings, told.answer, told.asked
-    methods = chosen(told)
+    methods = chosen(told, own_table(told, run))
     for name, reason in methods.left_out.items():
         run.say(f"left out: {name}: {reason}")
+    for name, reason in methods.unknown.items():
+        run.say(f"not judged: {name}: {reason}")
     run.say(f"explaining {_counted(len(asked))}: about {seconds(told, methods):.0f} s")
     explanation = replace(mapped(told, methods.names, run.progress("maps")), provenance=_provenance(told))
     events = happenings(told.folder, asked.batch, treatments=settings.treatments)
@@ -69,13 +72,15 @@ def run(run: Run) -> RunRecord:
 def plan(config: Config) -> dict[str, Any]:
     """Build the target and explain a few windows, to know how long all of them take."""
     told = _told(config)
-    methods = chosen(told)
+    own, to_measure = planned_table(told)
+    methods = chosen(told, own)
     return {
         "target": told.answer.words,
         "scope": told.asked.scope,
         "windows": len(told.asked),
         "methods": ", ".join(methods.names),
         **({"left out": ", ".join(methods.left_out)} if methods.left_out else {}),
+        **to_measure,
         "estimated seconds": round(seconds(told, methods)),
     }
 

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 
@@ -15,11 +16,14 @@ from hdt_fm.explain.fitness.table import Fit, fit_methods
 from hdt_fm.explain.gate.planted import Fitness
 from hdt_fm.explain.methods import METHODS
 from hdt_fm.explain.others import Others
+from hdt_fm.explain.targets.forecast import SeriesTarget
+from hdt_fm.explain.targets.plan import PlanTarget
 from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.errors import ConfigError, ExplainError, HdtError, unknown_name
 
 # Windows that are explained to see how long the others take.
 TRIAL = 2
+NO_ENCODER = "planted signals were looked for through encoders, and this answer is made without one"
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,14 @@ class Chosen:
         left_out: Why the others that were named are not among them.
         fitness: What planted signals said of `names`, for the gate.
         seconds: What one window took in a trial of few, by name.
+        unknown: Those of `names` that planted signals have said nothing of, with the reason.
     """
 
     names: tuple[str, ...]
     left_out: Mapping[str, str]
     fitness: tuple[Fitness, ...]
     seconds: Mapping[str, float]
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def lead(self) -> str:
@@ -44,8 +50,11 @@ class Chosen:
         return self.names[0]
 
 
-def chosen(told: Told) -> Chosen:
+def chosen(told: Told, own: Path | None = None) -> Chosen:
     """Try each method on few windows; a further one that is unfit or refuses is left out, a leading one is an error.
+
+    Args:
+        own: A table of fitness that goes before the shipped one.
 
     Raises:
         UnknownNameError: If there is no such method.
@@ -56,8 +65,8 @@ def chosen(told: Told) -> Chosen:
     for name in asked:
         if name not in METHODS:
             raise unknown_name("attribution method", name, METHODS, where="explain.methods")
-    fit = fit_methods(told.model.config, asked)
-    _refuse_unfit_lead(told, fit, asked[0])
+    fit = _fit(told, asked, own)
+    _refuse_unfit_lead(told, fit, asked[0], own)
     left_out = {name: reason.rstrip(".") for name, reason in fit.unfit.items()}
     few = told.asked.batch.select(torch.arange(min(TRIAL, len(told.asked))))
     with torch.no_grad():
@@ -76,7 +85,8 @@ def chosen(told: Told) -> Chosen:
             else:
                 seconds[name] = (time.perf_counter() - began) / len(few)
     kept = tuple(one for one in fit.fitness if one.method in seconds)
-    return Chosen(tuple(seconds), left_out, kept, seconds)
+    unknown = {name: reason.rstrip(".") for name, reason in fit.unknown.items() if name in seconds}
+    return Chosen(tuple(seconds), left_out, kept, seconds, unknown)
 
 
 def mapped(told: Told, names: Sequence[str], progress: Report) -> Explanation:
@@ -126,11 +136,25 @@ def _part(progress: Report, number: int, parts: int) -> Report:
     return report
 
 
-def _refuse_unfit_lead(told: Told, fit: Fit, lead: str) -> None:
+def by_encoder(told: Told) -> bool:
+    """Whether the answer is made from what the encoder says: planted signals were looked for through encoders."""
+    function = told.answer.function
+    if isinstance(function, SeriesTarget):
+        return function.telling.task.windows > 0
+    return not isinstance(function, PlanTarget)
+
+
+def _fit(told: Told, names: Sequence[str], own: Path | None) -> Fit:
+    if by_encoder(told):
+        return fit_methods(told.model.config, names, own=own)
+    return Fit((), {}, dict.fromkeys(names, NO_ENCODER), ())
+
+
+def _refuse_unfit_lead(told: Told, fit: Fit, lead: str, own: Path | None) -> None:
     reason = fit.unfit.get(lead)
     if reason is None:
         return
-    others = fit_methods(told.model.config, list(METHODS)).fit
+    others = _fit(told, list(METHODS), own).fit
     raise ConfigError(
         f"The method {lead} does not find planted signals in models of this kind",
         where="explain.methods",

@@ -37,6 +37,8 @@ from hdt_fm.explain.gate.exam import Exam
 from hdt_fm.explain.methods import METHODS
 from hdt_fm.explain.page.section import Section
 from hdt_fm.explain.page.shares import MINIMUM_CELL
+from hdt_fm.explain.targets import routes, routes_section
+from hdt_fm.explain.targets.forecast import SeriesTarget
 from hdt_fm.schema.errors import ConfigError, ExplainError
 
 Made = Callable[[Told, Exam, Sequence[Events]], Section]
@@ -76,6 +78,16 @@ def _modalities(told: Told, exam: Exam, events: Sequence[Events]) -> Section:
         answer.function, exam.batch, target=answer.target, target_name=answer.words
     )
     return modality_section.section(found, unit=answer.unit)
+
+
+def _routes(told: Told, exam: Exam, events: Sequence[Events]) -> Section:
+    answer = told.answer
+    if not isinstance(answer.function, SeriesTarget):
+        raise NotApplicableError("of forecasts and risks alone")
+    found = routes.route_credit(
+        answer.function, exam.batch, column=answer.target, target_name=answer.words, reference=exam.against
+    )
+    return routes_section.section(found, unit=answer.unit)
 
 
 def _curves(told: Told, exam: Exam, events: Sequence[Events]) -> Section:
@@ -221,6 +233,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 PARTS: Mapping[str, Made] = {
     "modalities": _modalities,
+    "routes": _routes,
     "bands": _bands,
     "events": _events,
     "curves": _curves,

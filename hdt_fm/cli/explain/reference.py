@@ -29,12 +29,12 @@ def reference_of(told: Told, name: str) -> str | Others:
             expected="window_mean or zero",
         )
     taught = set(people_of_checkpoint(Path(told.config.value("checkpoint")))["train"])
-    # Nobody is held against themselves.
-    shown = set(told.folder.subject_rows[told.asked.positions].tolist())
-    subjects = enumerate(told.folder.manifest.subjects)
-    rows = [row for row, one in subjects if one.subject in taught and row not in shown]
+    rows = [row for row, one in enumerate(told.folder.manifest.subjects) if one.subject in taught]
     positions = np.flatnonzero(np.isin(told.folder.subject_rows, rows))
-    if not len(positions):
+    learned_from = set(told.folder.subject_rows[positions].tolist())
+    shown = set(told.folder.subject_rows[told.asked.positions].tolist())
+    # Nobody is held against themselves.
+    if any(not learned_from - {one} for one in shown):
         raise ConfigError(
             "No window of another person whom the encoder learned from is in these shards",
             where="explain.reference",

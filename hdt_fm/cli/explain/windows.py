@@ -39,8 +39,10 @@ def windows_asked(folder: ShardFolder, settings: ExplainSettings, pretrained: Pa
         pretrained: The encoder's checkpoint; of a cohort only people whom it never saw are shown, unless all are asked.
 
     Raises:
-        ConfigError: If there is no such person or window, or a cohort has fewer people than may be shown.
+        ConfigError: If there is no such person or window, one is named that the scope does not ask for, or a cohort
+            has fewer people than may be shown.
     """
+    _refuse_unread(settings)
     if settings.scope == "cohort":
         rows = _people(folder, settings, pretrained)
         if len(rows) < MINIMUM_CELL:
@@ -73,23 +75,36 @@ def _people(folder: ShardFolder, settings: ExplainSettings, pretrained: Path) ->
     return chosen
 
 
+def _refuse_unread(settings: ExplainSettings) -> None:
+    """Nobody is shown another window or person than the one that was named."""
+    for name, scopes in (("window", ("window",)), ("subject", ("window", "person"))):
+        if getattr(settings, name) is not None and settings.scope not in scopes:
+            raise ConfigError(
+                f"A {name} is named, and the report is of a {settings.scope}",
+                where=f"explain.{name}",
+                fix=f"say explain.scope={scopes[-1]}, or leave explain.{name} out",
+            )
+
+
 def _one_person(folder: ShardFolder, settings: ExplainSettings) -> NDArray[np.int64]:
-    own = _of_person(folder, settings.subject)
+    row = int(folder.subject_rows.min()) if settings.subject is None else settings.subject
+    own = _of_person(folder, row)
     if not len(own):
         raise ConfigError(
-            f"There is no window of subject row {settings.subject}",
+            f"There is no window of subject row {row}",
             where="explain.subject",
             expected=f"one of: {_listed(sorted({int(row) for row in folder.subject_rows}))}",
         )
     if settings.scope == "person":
         return _spread(own, settings.windows)
-    if settings.window >= len(own):
+    number = settings.window or 0
+    if number >= len(own):
         raise ConfigError(
-            f"There is no window {settings.window} of subject row {settings.subject}",
+            f"There is no window {number} of subject row {row}",
             where="explain.window",
             expected=f"0 to {len(own) - 1}, in order of time",
         )
-    return own[[settings.window]]
+    return own[[number]]
 
 
 def _listed(rows: list[int]) -> str:

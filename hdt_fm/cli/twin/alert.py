@@ -16,6 +16,7 @@ usage: hdt-fm twin alert PATH [budget_per_year=2] [dates=false] [--to FOLDER] [-
 
   Judges each night by the person's own nights before it, and writes alert.json and alert.html (one file, no script).
   It needs 28 nights with data before the first that it can judge. It is no diagnosis.
+  Each alert says what deviates, and what its score is made of: points and shares by indicator that add up to it.
 
   TWIN is a folder that `hdt-fm twin create` made, whose nights `hdt-fm twin update TWIN PATH nights=true` keeps: at
   most the last two years of them.

@@ -13,6 +13,7 @@ import numpy as np
 
 from hdt_fm.cli.main import EXIT_OK, Options
 from hdt_fm.cli.twin.arguments import path_and_settings
+from hdt_fm.schema.cells import plain_cell
 from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.exposure import exposure_kind
 
@@ -46,6 +47,8 @@ _FILES = {
     "watch.json": "the drift watch: six numbers of each of the last days, as far as they are kept, and its proposal",
     "exposures.csv": "doses of exposures at the end of the newest day: unit, time constant in days, value, 95 % "
     "interval, share seen, by whom it is told; `effect` is what the law says that they do",
+    "exposure_parts.csv": "what each dose is made of, by the age of days: value (they add up to it), share of weight; "
+    "and what the effect is made of, by exposures and pairs of them, which add up to it",
     "exposure_days.csv": "days of exposures that are kept, a year at most: date, exposure, value, unit; empty: unknown",
     "exposure_state.csv": "what accumulators hold of all days before: which exposure, which array, place in it, value",
     "exposure_law.json": "the law that says what exposures do; learned from other people, nothing of you is in it",
@@ -167,10 +170,13 @@ def _nights(state: "TwinState") -> Iterable[Sequence[Any]]:
 def _exposures(state: "TwinState", told: Mapping[str, Any]) -> dict[str, bytes]:
     """Doses as they are told, the days that are kept, and all else as it is held."""
     from hdt_fm.cli.twin.exposures import exposed
+    from hdt_fm.twin.state.exposures_told import rows_of_parts
 
+    parts = ("of", "unit", "told_by", "time_constant_d", "part", "value", "weight")
     head = ("exposure", "unit", "told_by", "time_constant_d", "value", "low", "high", "seen", "as_of")
     return {
         "exposures.csv": _csv(head, _doses(told)),
+        "exposure_parts.csv": _csv(parts, rows_of_parts(told)),
         "exposure_days.csv": _csv(("date", "exposure", "value", "unit"), _exposure_days(exposed(state))),
         "exposure_state.csv": _csv(("exposure", "array", "place", "value"), _held(state)),
     }
@@ -220,8 +226,7 @@ def _local(state: "TwinState", times_s: np.ndarray) -> list[str]:
 def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
     text = io.StringIO()
     out = csv.writer(text, lineterminator="\n")
-    out.writerow(head)
-    out.writerows(rows)
+    out.writerows([plain_cell(cell) for cell in row] for row in (head, *rows))
     return text.getvalue().encode()
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from hdt_fm.schema.errors import CheckpointError, ConfigError, RecordingError
 from hdt_fm.schema.exposure import EXPOSURES, Exposure, exposure_kind
 from hdt_fm.schema.series import DAY_S
 from hdt_fm.twin.state.exposures import Exposed, take
+from hdt_fm.twin.state.exposures_parts import AGES, ByAge, added_up, by_age, held_for
 from hdt_fm.twin.state.tracks import Counts
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def update(folder: Path, path: Path | None, settings: dict[str, str]) -> dict[st
 
 
 def record(state: "TwinState", *, dates: bool) -> dict[str, Any] | None:
-    """All doses of a twin, and what its law says, as plain data; None where it was told of no exposure.
+    """All doses of a twin, what its law says and what each is made of; None where it was told of no exposure.
 
     Args:
         dates: Whether dates may be told, of the person's calendar.
@@ -78,14 +79,14 @@ def record(state: "TwinState", *, dates: bool) -> dict[str, Any] | None:
                 "days_behind": day - one.day,
                 "days_kept": len(known),
                 "days_known": int(np.isfinite(known).sum()),
-                "doses": dosing.doses(one, day),
+                "doses": _reaching(dosing.doses(one, day), one, day),
             }
         )
     law = None if state.exposure_law is None else law_of(state.exposure_law)
     return {
         "as_of": str(np.datetime64(day, "D")) if dates else None,
         "exposures": found,
-        "law": None if law is None else {**_told_of(law), **dosing.effect(kept, law, day)},
+        "law": None if law is None else {**_told_of(law), **_law_in_parts(kept, law, day)},
     }
 
 
@@ -104,6 +105,51 @@ def exposed(state: "TwinState") -> dict[str, Exposed]:
             fix="install the newest hdt_fm",
         )
     return {name: Exposed.of(name, arrays) for name, arrays in state.exposures.items()}
+
+
+def _reaching(doses: Sequence[dict[str, Any]], one: Exposed, day: int) -> list[dict[str, Any]]:
+    """With what each leaky dose is made of, by the age of days."""
+    return [
+        {**dose, "parts": _parts_by_age(by_age(one, day, dose["time_constant_d"], *held_for(one, "bank", place)), dose)}
+        for place, dose in enumerate(doses)
+    ]
+
+
+def _parts_by_age(ages: ByAge, dose: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """None where the dose is not told; else they add up to it."""
+    if dose["value"] is None:
+        return None
+    rows = zip(AGES, added_up(ages.weight, 1.0), added_up(ages.value, dose["value"]), strict=True)
+    return [{"days": name, "weight": weight, "value": value} for name, weight, value in rows]
+
+
+def _law_in_parts(kept: Mapping[str, Exposed], law: "Law", day: int) -> dict[str, Any]:
+    """Its doses and its effect, and what each is made of; parts of the effect are in the outcome's unit."""
+    from hdt_fm.cli.exposure import dosing
+
+    told, learned = dosing.effect(kept, law, day), law.head.learned
+    # The head's own time constant is the middle one of the three that an accumulator holds.
+    ages = {
+        kind: by_age(kept[kind], day, tau, *held_for(kept[kind], "law", 1))
+        for kind, tau in zip(law.kinds, law.head.taus.tolist(), strict=True)
+        if kind in kept
+    }
+    rows = [
+        {
+            **row,
+            "middle_dose": middle,
+            "parts": _parts_by_age(ages[row["kind"]], row) if row["kind"] in ages else None,
+        }
+        for row, middle in zip(told["exposures"], learned.middle.tolist(), strict=True)
+    ]
+    if told["effect"] is None:
+        return {**told, "exposures": rows, "parts": None}
+    doses = np.array([[ages[kind].value.sum() for kind in law.kinds]])
+    found = law.head.law.parts(doses, learned.middle, learned.fitted.knots, learned.fitted.slopes)[0]
+    of = [[kind] for kind in law.kinds] + [[law.kinds[one], law.kinds[other]] for one, other in law.head.law.pairs]
+    values = zip(of, added_up(found, told["effect"]["value"]), strict=True)
+    parts = [{"of": kinds, "value": value, "unit": law.facts["outcome_unit"]} for kinds, value in values]
+    return {**told, "exposures": rows, "parts": parts}
 
 
 def _told_of(law: "Law") -> dict[str, Any]:

@@ -18,7 +18,8 @@ usage: hdt-fm twin show FOLDER [dates=false] [--json]
 
   What a twin holds: which version is in use, how far it has read, what it keeps of the person and what it has learned;
   and whether the sensor, the person or their records seem to have changed since, a proposal that waits for an answer.
-  Of exposures each dose with its unit, its 95 % interval and how much of it was seen; what a law says that they do.
+  Of exposures each dose with its unit, its 95 % interval, how much of it was seen and how far back it reaches; what a
+  law says that they do, and which part of it each does.
 
   dates=false    no date or time of day
   --json         one JSON object, and nothing else

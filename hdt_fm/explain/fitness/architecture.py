@@ -22,16 +22,25 @@ def architecture_of(config: ModelConfig) -> str:
     Raises:
         UnknownNameError: If the encoder is not registered.
     """
-    names = [column.name for column in config.modalities if column.name != STATIC]
+    args = list(arguments_of(config).values())
+    depths = sorted({one[key] for one in args for key in DEPTHS if key in one})
+    parts = [config.encoder.name, *([f"depth {' and '.join(str(one) for one in depths)}"] if depths else [])]
+    return ", ".join([*parts, *(words for key, words in SWITCHES.items() if _any_on(args, key))])
+
+
+def arguments_of(config: ModelConfig) -> dict[str, dict[str, Any]]:
+    """What each signal's encoder is built with, defaults among it, by the name of the signal.
+
+    Raises:
+        UnknownNameError: If the encoder is not registered.
+    """
     known = {
         key: one.default
         for key, one in inspect.signature(registry.find("encoders", config.encoder.name)).parameters.items()
         if one.default is not one.empty
     }
-    args = [{**known, **config.encoder.args, **own_or_of_kind(config.per_modality, name)} for name in names]
-    depths = sorted({one[key] for one in args for key in DEPTHS if key in one})
-    parts = [config.encoder.name, *([f"depth {' and '.join(str(one) for one in depths)}"] if depths else [])]
-    return ", ".join([*parts, *(words for key, words in SWITCHES.items() if _any_on(args, key))])
+    names = [column.name for column in config.modalities if column.name != STATIC]
+    return {name: {**known, **config.encoder.args, **own_or_of_kind(config.per_modality, name)} for name in names}
 
 
 def _any_on(args: Sequence[Mapping[str, Any]], key: str) -> bool:

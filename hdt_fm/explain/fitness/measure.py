@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from hdt_fm.explain.attribution import attribute
-from hdt_fm.explain.fitness.architecture import architecture_of
+from hdt_fm.explain.fitness.architecture import architecture_of, arguments_of
 from hdt_fm.explain.fitness.planted import KINDS, Planted, noise, plant
 from hdt_fm.explain.fitness.score import RANDOM_MAP, WIDTHS, Found, random_map, score
 from hdt_fm.explain.fitness.train import SKILL, Taught, teach
@@ -116,12 +116,23 @@ def measure(
 
 
 def noise_of(config: ModelConfig) -> Background:
-    """Noise with the modalities, rates, lengths and scales of a config."""
+    """Noise with the modalities, rates, lengths and scales of a config; what is not read of a window is unobserved."""
+    unread_s = {name: float(args.get("ahead_s", 0.0)) for name, args in arguments_of(config).items()}
 
     def draw(windows: int, generator: torch.Generator, always: str) -> Batch:
-        return noise(config.modalities, config.statistics, windows, generator, always=always)
+        return _as_read(noise(config.modalities, config.statistics, windows, generator, always=always), unread_s)
 
     return draw
+
+
+def _as_read(batch: Batch, unread_s: Mapping[str, float]) -> Batch:
+    """Nothing can be found where a model does not look, and nothing is planted in what was not observed."""
+    signals = {}
+    for name, signal in batch.signals.items():
+        kept = signal.observed.shape[1] - round(unread_s[name] * signal.sampling_rate_hz)
+        read = torch.arange(signal.observed.shape[1]) < kept
+        signals[name] = replace(signal, observed=signal.observed & read)
+    return replace(batch, signals=signals)
 
 
 def carrier(config: ModelConfig, kind: str, seed: int) -> str | None:

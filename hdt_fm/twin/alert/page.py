@@ -44,6 +44,8 @@ def html(report: AlertReport, nights: Nights, record: Mapping[str, Any], *, date
         state_words=words.STATE_WORDS,
         night=words.night,
         deviating=words.deviating,
+        shares=_shares(record),
+        points=words.points,
         chance=f"{words.chance(record)}; {words.EXPERIENCE}",
         counted=words.counted,
     )
@@ -58,6 +60,31 @@ def _figure_words(record: Mapping[str, Any]) -> str:
     changes = [f"another device from {words.night(one)}" for one in record["device_changes"]]
     none = f"{record['nights']['abstained']} nights without data"
     return "; ".join([f"{names} against what is usual", *(alerts or ["no alert"]), *changes, none]).replace("_", " ")
+
+
+def _shares(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of each alert, what its score is made of: a row a part, and how long its bar is beside the longest one."""
+    found = []
+    for alert in record["alerts"]:
+        parts = words.told_parts(alert)
+        most = max((abs(one["points"]) for one in parts), default=0.0) or 1.0
+        rows = [
+            {
+                "name": one["indicator"],
+                "points": _points(one["points"]),
+                "share": "" if one["share"] is None else words.percent(one["share"]),
+                "bar": round(100 * abs(one["points"]) / most, 1),
+                "against": one["points"] < 0,
+            }
+            for one in parts
+        ]
+        found.append({"alert": alert, "rows": rows, "score": _points(alert["score"])})
+    return found
+
+
+def _points(value: float) -> str:
+    """Two decimals; adding 0 leaves no minus before nothing."""
+    return f"{round(value, 2) + 0.0:.2f}"
 
 
 def _rows(record: Mapping[str, Any], nights: Nights) -> list[dict[str, Any]]:

@@ -1,52 +1,22 @@
-"""One person's nights -> what each night was, and alerts that say what deviates and by how much."""
+"""One person's nights -> what each night was, and alerts that say what deviates and what their score is made of."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
+from hdt_fm.twin.alert.episodes import Alert, Said, alerts_of, deviations_of
+from hdt_fm.twin.alert.score import total
 from hdt_fm.twin.alert.settings import AlertSettings
 from hdt_fm.twin.alert.watcher import ABSTAINED, ALERT, LEARNING, STATES, WATCH, Tonight, Watcher
 from hdt_fm.twin.nights.indicators import effects_of
 from hdt_fm.twin.nights.night import DAY, Nights, weekdays
 
-# Nights of alert that are no further apart, among nights with data, are one alert.
-MERGED_NIGHTS = 3
-# An alert is explained by at most so many nights up to its first.
-_EXPLAINED_NIGHTS = 7
 _RENEWED = {
     1: "another device: the baseline is learned anew",
     2: "an alert that lasted for weeks: taken for the new usual, which is learned anew",
 }
-
-
-@dataclass(frozen=True)
-class Deviation:
-    """One indicator, away from the person's usual by so many of their own SDs."""
-
-    indicator: str
-    personal_sds: float
-
-
-@dataclass(frozen=True)
-class Alert:
-    """An episode.
-
-    Attributes:
-        begin, end: First and last night of alert, the last one so far while it goes on.
-        nights: Of alert.
-        deviations: Mean over the nights in which it gathered, up to `begin`; the largest first.
-    """
-
-    begin: np.datetime64
-    end: np.datetime64
-    nights: int
-    deviations: tuple[Deviation, ...]
-
-    def words(self) -> str:
-        """What deviates, in one line."""
-        return ", ".join(f"{one.indicator} {one.personal_sds:+.1f} personal SD" for one in self.deviations)
 
 
 @dataclass(frozen=True)
@@ -59,6 +29,9 @@ class AlertReport:
         cusum, threshold: Evidence gathered, and what raises an alert.
         p_value: Of the night among the person's own; NaN while learning or without data.
         deviation: From the usual in personal SDs, per indicator.
+        parts: What each indicator adds to the score of its channel, exactly; NaN where it says nothing.
+        heard: Indicators of the channel that stood nearest to its threshold; none while learning.
+        either_way: Indicators of the channel that hears squares; the others speak for the way that illness goes.
         usual, spread: What was usual in each night and the personal SD, in the indicator's unit; NaN while not known.
         learned: Calibration nights that lay behind.
         alerts: Episodes.
@@ -74,6 +47,9 @@ class AlertReport:
     threshold: Float[np.ndarray, " night"]
     p_value: Float[np.ndarray, " night"]
     deviation: Float[np.ndarray, "night indicator"]
+    parts: Float[np.ndarray, "night indicator"]
+    heard: Bool[np.ndarray, "night indicator"]
+    either_way: Bool[np.ndarray, " indicator"]
     usual: Float[np.ndarray, "night indicator"]
     spread: Float[np.ndarray, "night indicator"]
     learned: Int[np.ndarray, " night"]
@@ -85,6 +61,11 @@ class AlertReport:
     def nights_of(self, state: str) -> int:
         """How many nights were so."""
         return self.state.count(state)
+
+    @property
+    def score(self) -> Float[np.ndarray, " night"]:
+        """Of the channel that stood nearest to its threshold: the sum of its parts; NaN where it judged nothing."""
+        return total(np.where(self.heard, self.parts, np.nan))
 
     @property
     def nights_missing(self) -> int:
@@ -115,31 +96,36 @@ def watch(
     """
     settings = settings or AlertSettings()
     every = nights.on_calendar()
-    watcher = Watcher(1, effects_of(every.names, effects), settings)
+    effect = effects_of(every.names, effects)
+    watcher = Watcher(1, effect, settings)
     days, changes = weekdays(every.dates), every.changes()
     answers = [
         watcher.step(every.values[at : at + 1], days[at : at + 1], changes[at : at + 1]) for at in range(len(days))
     ]
     state = np.array([one.state[0] for one in answers])
-    cusum = np.array([one.cusum[0] for one in answers])
-    deviation = np.array([one.deviation[0] for one in answers])
+    said = Said(
+        cusum=np.array([one.cusum[0] for one in answers]),
+        deviation=np.array([one.deviation[0] for one in answers]),
+        parts=np.array([one.parts[0] for one in answers]),
+        heard=np.array([one.heard[0] for one in answers]),
+        either_way=effect == 0,
+    )
     usable = np.flatnonzero((state != LEARNING) & (state != ABSTAINED))
     return AlertReport(
         dates=every.dates,
         names=every.names,
         state=tuple(STATES[one] for one in state),
         reason=tuple(_reason(one, every.names, settings) for one in answers),
-        cusum=cusum,
         threshold=np.array([one.threshold[0] for one in answers]),
         p_value=np.array([one.p[0] for one in answers]),
-        deviation=deviation,
         usual=np.array([one.usual[0] for one in answers]),
         spread=np.array([one.spread[0] for one in answers]),
         learned=np.array([one.learned[0] for one in answers]),
-        alerts=tuple(_alerts(every.dates, every.names, state, cusum, deviation)),
+        alerts=tuple(alerts_of(every.dates, every.names, state, said)),
         usable_from=every.dates[usable[0]] if len(usable) else None,
         renewed=tuple(every.dates[at] for at, one in enumerate(answers) if one.renewed[0]),
         settings=settings,
+        **said._asdict(),
     )
 
 
@@ -153,36 +139,8 @@ def _reason(one: Tonight, names: tuple[str, ...], settings: AlertSettings) -> st
     elif state == LEARNING:
         parts.append(f"{one.learned[0]} of {settings.calibration_nights} calibration nights")
     elif state in (WATCH, ALERT):
-        found = _deviations(names, one.deviation[0])
+        found = deviations_of(names, one.deviation[0])
         parts.append(
             f"tonight {found[0].indicator} {found[0].personal_sds:+.1f} personal SD" if found else "no surprise"
         )
     return "; ".join(parts)
-
-
-def _alerts(
-    dates: np.ndarray,
-    names: tuple[str, ...],
-    state: Int[np.ndarray, " night"],
-    cusum: Float[np.ndarray, " night"],
-    deviation: Float[np.ndarray, "night indicator"],
-) -> Iterator[Alert]:
-    nights = np.flatnonzero(state == ALERT)
-    if not len(nights):
-        return
-    # Nights without data do not part an alert.
-    apart = np.diff(np.cumsum(state != ABSTAINED)[nights])
-    for run in np.split(nights, np.flatnonzero(apart > MERGED_NIGHTS) + 1):
-        begin = int(run[0])
-        still = np.flatnonzero(cusum[:begin] == 0)
-        since = max(int(still[-1]) + 1 if len(still) else 0, begin + 1 - _EXPLAINED_NIGHTS)
-        seen = deviation[since : begin + 1]
-        known = np.isfinite(seen)
-        mean = np.where(known, seen, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
-        yield Alert(dates[begin], dates[run[-1]], len(run), _deviations(names, mean))
-
-
-def _deviations(names: tuple[str, ...], sds: Float[np.ndarray, " indicator"]) -> tuple[Deviation, ...]:
-    """The largest first; what is not known is left out."""
-    order = sorted(np.flatnonzero(np.isfinite(sds)), key=lambda at: -abs(sds[at]))
-    return tuple(Deviation(names[at], float(sds[at])) for at in order)

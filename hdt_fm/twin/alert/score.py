@@ -1,4 +1,7 @@
-"""Many indicators of one night -> one score: how far along the way that illness goes, and how far any way at all."""
+"""Many indicators of one night -> one score: how far along the way that illness goes, and how far any way at all.
+
+A score is nothing but the sum of its parts, one of each indicator that was measured.
+"""
 
 import numpy as np
 from jaxtyping import Float
@@ -29,13 +32,29 @@ def correlation(
     return found
 
 
+def total(parts: Float[np.ndarray, "person indicator"]) -> Float[np.ndarray, " person"]:
+    """The score that parts make up; NaN where no indicator has one."""
+    known = np.isfinite(parts)
+    return np.where(known.any(axis=1), np.where(known, parts, 0.0).sum(axis=1), np.nan)
+
+
 def along(
     surprise: Float[np.ndarray, "person indicator"],
     shift: Float[np.ndarray, "person indicator"],
     between: Float[np.ndarray, "person indicator indicator"],
     nights: Float[np.ndarray, " person"],
 ) -> Float[np.ndarray, " person"]:
-    """The likelihood ratio's score for a shift of the indicators, in SDs; NaN where none is known.
+    """The likelihood ratio's score for a shift of the indicators, in SDs; NaN where none is known."""
+    return total(parts_along(surprise, shift, between, nights))
+
+
+def parts_along(
+    surprise: Float[np.ndarray, "person indicator"],
+    shift: Float[np.ndarray, "person indicator"],
+    between: Float[np.ndarray, "person indicator indicator"],
+    nights: Float[np.ndarray, " person"],
+) -> Float[np.ndarray, "person indicator"]:
+    """What each indicator adds to `along`: its weight times its surprise, in SDs of the sum; NaN where not known.
 
     An indicator that says what another one says already weighs less, down to nothing but never against its own shift:
     what would follow from that is more than a correlation learned from some weeks can carry.
@@ -48,16 +67,25 @@ def along(
     # Weights were learned from so many nights, and scores spread wider for it.
     size *= np.sqrt(1 + (known.sum(axis=1) - 1) / np.maximum(nights, 4))
     heard = np.clip(np.where(known, surprise, 0.0), -MOST_SURPRISE, MOST_SURPRISE)
-    total = (weight * heard).sum(axis=1)
-    return np.divide(total, size, out=np.full(size.shape, np.nan), where=size > 0)
+    size = np.where(known, size[:, None], 0.0)
+    return np.divide(weight * heard, size, out=np.full(size.shape, np.nan), where=size > 0)
 
 
 def anywhere(surprise: Float[np.ndarray, "person indicator"]) -> Float[np.ndarray, " person"]:
-    """Mean square of what is known, less its expectation, in its SDs; NaN where none is known."""
+    """Sum of squares of what is known, less its expectation, in its SDs; NaN where none is known."""
+    return total(parts_anywhere(surprise))
+
+
+def parts_anywhere(surprise: Float[np.ndarray, "person indicator"]) -> Float[np.ndarray, "person indicator"]:
+    """What each indicator adds to `anywhere`: its square less 1, in SDs of the sum; NaN where it is not known.
+
+    The square of chance is 1 on average, and each indicator's own is taken off it. So a part below 0 is an indicator
+    that was nearer to what was expected than chance alone has it.
+    """
     known = np.isfinite(surprise)
-    number = known.sum(axis=1)
-    square = np.where(known, np.minimum(surprise**2, MOST_SQUARE), 0.0).sum(axis=1)
-    return np.divide(square - number, np.sqrt(2 * number), out=np.full(len(number), np.nan), where=number > 0)
+    above = np.minimum(surprise**2, MOST_SQUARE) - 1
+    size = np.where(known, np.sqrt(2 * known.sum(axis=1))[:, None], 0.0)
+    return np.divide(above, size, out=np.full(size.shape, np.nan), where=known)
 
 
 def _of_known(between: np.ndarray, known: np.ndarray) -> np.ndarray:

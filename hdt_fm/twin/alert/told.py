@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from hdt_fm.twin.alert.cusum import NIGHTS_PER_YEAR
-from hdt_fm.twin.alert.report import Alert, AlertReport
+from hdt_fm.twin.alert.episodes import Alert
+from hdt_fm.twin.alert.report import AlertReport
 from hdt_fm.twin.alert.watcher import ABSTAINED, ALERT, STATES
 from hdt_fm.twin.nights.indicators import INDICATORS
 from hdt_fm.twin.nights.night import Nights
@@ -23,6 +24,17 @@ EXPERIENCE = (
 )
 # Fewer personal SDs than this do not say why there was an alert.
 _WORTH_A_WORD = 0.5
+# So many parts have a name; of an embedding there may be hundreds, and the others are told together.
+_MOST_PARTS = 8
+# What the points of a part are.
+_ALONG = (
+    "points are how far an indicator was from what the last nights led to expect, along the way that illness goes, "
+    "times its weight"
+)
+_SQUARES = (
+    "points are the square of how far an indicator was from what the last nights led to expect, less 1, which chance "
+    "alone makes it on average, so that below 0 it was nearer than chance has it"
+)
 STATE_WORDS = {
     "learning": "still learning what is usual",
     "quiet": "as usual",
@@ -90,6 +102,8 @@ def lines(told: Mapping[str, Any]) -> list[str]:
         found.append(
             f"  {night(alert['begin'])}{until} ({counted(alert['nights'], 'night')}{goes_on}): {deviating(alert)}"
         )
+        found += [f"    made of: {made_of(alert)}"] if alert["parts"] else []
+    found += [points(either_way=True)] if any(one["either_way"] for one in alerts) else []
     found += [f"another device from {night(one)}" for one in told["device_changes"]]
     return [*found, f"{chance(told)}; {EXPERIENCE}", *(f"note: {one}" for one in told["notes"]), NO_DIAGNOSIS]
 
@@ -103,6 +117,37 @@ def deviating(alert: Mapping[str, Any]) -> str:
     """What deviates in an alert of a `record`, in one line; what hardly does is left out."""
     found = [one for one in alert["deviations"] if abs(one["personal_sds"]) >= _WORTH_A_WORD] or alert["deviations"][:1]
     return ", ".join(f"{one['indicator']} {one['personal_sds']:+.1f} personal SD" for one in found)
+
+
+def made_of(alert: Mapping[str, Any]) -> str:
+    """What the score of an alert of a `record` is made of, in one line; what is told adds up to all of it."""
+    return ", ".join(
+        # Where the score is not above 0 there are no shares.
+        f"{one['indicator']} " + (f"{one['points']:+.1f} points" if one["share"] is None else percent(one["share"]))
+        for one in told_parts(alert)
+    )
+
+
+def told_parts(alert: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The parts of an alert of a `record` in words; of many the largest, and all others together as the last."""
+    parts = [{**one, "indicator": one["indicator"].replace("_", " ")} for one in alert["parts"]]
+    told = sorted(range(len(parts)), key=lambda at: -abs(parts[at]["points"]))[:_MOST_PARTS]
+    found, rest = [parts[at] for at in sorted(told)], [one for at, one in enumerate(parts) if at not in told]
+    if not rest:
+        return found
+    share = None if rest[0]["share"] is None else sum(one["share"] for one in rest)
+    name = counted(len(rest), "other")
+    return [*found, {"indicator": name, "points": sum(one["points"] for one in rest), "share": share}]
+
+
+def percent(share: float) -> str:
+    """A share in a sentence."""
+    return f"{round(100 * share)} %"
+
+
+def points(*, either_way: bool) -> str:
+    """Which points add up to a score, in a sentence."""
+    return _SQUARES if either_way else _ALONG
 
 
 def counted(number: int, what: str) -> str:
@@ -133,6 +178,17 @@ def _alert(alert: Alert, report: AlertReport, name: Name) -> dict[str, Any]:
         "deviations": [
             {"indicator": one.indicator, "personal_sds": round(one.personal_sds, 3)} for one in alert.deviations
         ],
+        "gathered_from": name(alert.gathered_from),
+        "score": round(alert.score, 4),
+        "either_way": alert.either_way,
+        "parts": [
+            {
+                "indicator": one.indicator,
+                "points": round(one.points, 4),
+                "share": round(one.share, 4) if np.isfinite(one.share) else None,
+            }
+            for one in alert.parts
+        ],
     }
 
 
@@ -143,6 +199,7 @@ def _indicator(at: int, report: AlertReport, every: Nights) -> dict[str, Any]:
     return {
         "name": name,
         "unit": INDICATORS[name].unit if name in INDICATORS else "",
+        "either_way": bool(report.either_way[at]),
         "nights": len(known),
         "usual": _rounded(report.usual[told[-1], at]) if len(told) else None,
         "personal_sd": _rounded(report.spread[told[-1], at]) if len(told) else None,
@@ -151,6 +208,7 @@ def _indicator(at: int, report: AlertReport, every: Nights) -> dict[str, Any]:
 
 
 def _night(at: int, report: AlertReport, name: Name) -> dict[str, Any]:
+    said = np.flatnonzero(report.heard[at] & np.isfinite(report.parts[at])).tolist()
     return {
         "night": name(report.dates[at]),
         "state": report.state[at],
@@ -158,6 +216,8 @@ def _night(at: int, report: AlertReport, name: Name) -> dict[str, Any]:
         "evidence": _rounded(report.cusum[at] / report.threshold[at]),
         "p_value": _rounded(report.p_value[at]),
         "personal_sds": {one: _rounded(report.deviation[at, k]) for k, one in enumerate(report.names)},
+        "score": round(float(report.parts[at, said].sum()), 4) if said else None,
+        "parts": {report.names[k]: round(float(report.parts[at, k]), 4) for k in said},
     }
 
 

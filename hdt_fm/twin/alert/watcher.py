@@ -10,7 +10,7 @@ from hdt_fm.schema.errors import ShapeError
 from hdt_fm.twin.alert.baseline import fit
 from hdt_fm.twin.alert.budget import Budget
 from hdt_fm.twin.alert.rarity import rarity
-from hdt_fm.twin.alert.score import along, anywhere, correlation
+from hdt_fm.twin.alert.score import correlation, parts_along, parts_anywhere, total
 from hdt_fm.twin.alert.settings import AlertSettings
 
 STATES = ("learning", "quiet", "watch", "alert", "abstained")
@@ -36,6 +36,8 @@ class Tonight:
         cusum, threshold: Of the channel that stands nearest to its threshold.
         p: Smallest p-value over the channels; NaN while learning or without data.
         deviation: From the usual, in personal SDs; NaN where that is not known.
+        parts: What each indicator adds to the score of its channel, exactly; NaN where that is not known.
+        heard: Indicators of the channel that stands nearest to its threshold; none while learning.
         usual, spread: What was usual tonight and the personal SD, in the indicator's unit; NaN while that is not known.
         renewed: The baseline starts anew tonight: 0 no, 1 another device, 2 an alert that did not end.
         learned: Calibration nights so far, of the channel that has most.
@@ -47,6 +49,8 @@ class Tonight:
     threshold: Float[np.ndarray, " person"]
     p: Float[np.ndarray, " person"]
     deviation: Float[np.ndarray, "person indicator"]
+    parts: Float[np.ndarray, "person indicator"]
+    heard: Bool[np.ndarray, "person indicator"]
     usual: Float[np.ndarray, "person indicator"]
     spread: Float[np.ndarray, "person indicator"]
     renewed: Int[np.ndarray, " person"]
@@ -79,6 +83,7 @@ class Watcher:
         size = len(effect)
         self._settings, self._effect = settings, effect
         self._columns = [at for at in (np.flatnonzero(effect), np.flatnonzero(effect == 0)) if len(at)]
+        self._hears = [np.isin(np.arange(size), columns) for columns in self._columns]
         each = float(settings.budget_per_year) / _EPISODES_A_PASSAGE / len(self._columns)
         self._budgets = [Budget(people, per_year=each, slack=float(settings.slack)) for _ in self._columns]
         self._cusum = np.zeros((len(self._columns), people))
@@ -146,8 +151,10 @@ class Watcher:
         least_p, nearest = np.full(people, np.nan), np.full(people, -1.0)
         shown, edge = np.zeros(people), np.full(people, np.nan)
         scores, learned = [], np.zeros(people, dtype=np.int64)
+        parts, heard = np.full(values.shape, np.nan), np.zeros(values.shape, dtype=np.bool_)
         for channel, columns in enumerate(self._columns):
-            score = self._score(compared, columns)
+            made_of = self._parts(compared, columns)
+            score, parts[:, columns] = total(made_of), made_of
             own = self._scores[channel]
             calibration = np.isfinite(own).sum(axis=1)
             ready = calibration >= settings.calibration_nights
@@ -166,6 +173,7 @@ class Watcher:
             share = np.where(ready, self._cusum[channel] / threshold, -1.0)
             closer = share > nearest
             nearest = np.where(closer, share, nearest)
+            heard[closer] = self._hears[channel]
             shown, edge = np.where(closer, self._cusum[channel], shown), np.where(closer, threshold, edge)
             learned = np.maximum(learned, calibration)
             scores.append(score)
@@ -181,6 +189,8 @@ class Watcher:
             threshold=edge,
             p=least_p,
             deviation=compared.deviation,
+            parts=parts,
+            heard=heard,
             usual=compared.usual,
             spread=compared.spread,
             renewed=renewed,
@@ -188,16 +198,16 @@ class Watcher:
             gap=gap,
         )
 
-    def _score(self, compared: _Compared, columns: np.ndarray) -> np.ndarray:
-        """One number of a channel's indicators; high is unlike the person."""
+    def _parts(self, compared: _Compared, columns: np.ndarray) -> np.ndarray:
+        """What each of a channel's indicators adds to its score; high is unlike the person."""
         effect, asked = self._effect[columns], compared.surprise[:, columns]
         if not effect.any():
-            return anywhere(asked)
+            return parts_anywhere(asked)
         if len(columns) == 1:
-            return asked[:, 0] * np.sign(effect[0])
+            return asked * np.sign(effect)
         before = self._surprise[:, -self._filled :, columns]
         nights = np.isfinite(before).any(axis=2).sum(axis=1).astype(np.float64)
-        return along(asked, effect / compared.spread[:, columns], correlation(before), nights)
+        return parts_along(asked, effect / compared.spread[:, columns], correlation(before), nights)
 
     def _learn(
         self, values: np.ndarray, weekday: np.ndarray, surprise: np.ndarray, scores: np.ndarray, state: np.ndarray

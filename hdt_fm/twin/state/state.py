@@ -142,7 +142,7 @@ def load_state(folder: Path) -> TwinState:
         with safe_open(folder / ARRAYS_NAME, framework="np") as held:
             arrays = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118
         return _state(facts, arrays)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, IndexError, ConfigError) as error:
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, RecursionError, ConfigError) as error:
         raise CheckpointError(
             "The twin's state cannot be read",
             where=f"{FACTS_NAME} and {ARRAYS_NAME}",
@@ -159,7 +159,7 @@ def _facts(folder: Path) -> dict[str, Any]:
     try:
         facts = json.loads((folder / FACTS_NAME).read_text())
         number = facts["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(
             "There is no twin's state here",
             where=FACTS_NAME,

@@ -42,13 +42,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_cohort_with_methods_that_cannot_be_had(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """They are left out by name and reason, before the estimate; the page is of the others."""
     methods = "explain.methods=[integrated_gradients,saliency,deep_lift,layer_activation]"
-    asked = ["explain.scope=cohort", methods, "explain.sections=[cohort,causal]", "--json"]
+    asked = ["explain.scope=cohort", methods, "explain.sections=[routes,cohort,causal]", "--json"]
     assert explain(root, *asked) == EXIT_OK
     told = capsys.readouterr()
     record = json.loads(told.out)
-    assert set(record["summary"]["left out"].split(", ")) == {"saliency", "layer_activation", "deep_lift"}
+    assert set(record["summary"]["left out"].split(", ")) == {"saliency", "layer_activation", "deep_lift", "routes"}
     reasons = dict(re.findall(r"left out: (\w+): (.+)", told.err))
-    assert set(reasons) == {"saliency", "layer_activation", "deep_lift"}
+    assert set(reasons) == {"saliency", "layer_activation", "deep_lift", "routes"}
+    assert reasons["routes"] == "of forecasts and risks alone"
     assert all(len(reason) > 20 for reason in reasons.values())
     order = [told.err.index(word) for word in ("left out: saliency", "about", "maps 0/", "tests 0/", "sections 0/")]
     assert order == sorted(order)
@@ -63,6 +64,8 @@ def test_a_cohort_with_methods_that_cannot_be_had(root: Path, capsys: pytest.Cap
         ("explain.scope=x", "'window', 'person' or 'cohort'"),
         ("explain.window=999 explain.scope=window", r"expected: 0 to \d+, in order of time"),
         ("explain.subject=999", "expected: one of: 0 to 15"),
+        ("explain.window=3", "say explain.scope=window, or leave explain.window out"),
+        ("explain.subject=3 explain.scope=cohort", "say explain.scope=person, or leave explain.subject out"),
         ("explain.head=forecast_glucose", "where: explain.head"),
         ("explain.horizon_s=0", "greater than 0"),
         ("explain.methods=[nothing]", "where: explain.methods"),

@@ -68,6 +68,13 @@ def test_from_a_table_to_the_alert_and_the_page(write, tmp_path, capsys):
     assert str(FIRST + ONSET) <= alert["begin"] <= str(FIRST + ONSET + 4)
     assert alert["deviations"][0]["indicator"] == "resting_heart_rate"
     assert alert["deviations"][0]["personal_sds"] > 1.5
+    heart, breaths = (
+        next(one for one in alert["parts"] if one["indicator"] == name)
+        for name in ("resting_heart_rate", "respiratory_rate")
+    )
+    assert heart["points"] + breaths["points"] == pytest.approx(alert["score"], abs=2e-4)
+    assert heart["share"] + breaths["share"] == pytest.approx(1, abs=2e-4)
+    assert f"resting heart rate {round(100 * heart['share'])} %" in out.split("made of: ")[-1]
     page = (folder / "alert.html").read_text()
     assert f'<td class="n">{alert["begin"]}</td><td class="n">{alert["end"]}</td>' in page
     for text in (alert["begin"], "resting_heart_rate +", "2 false alerts a year", "no diagnosis", "3 without data"):
@@ -107,7 +114,8 @@ def test_later_nights_change_nothing_before(write, capsys):
         assert part["night_by_night"] == whole["night_by_night"][:nights]
         assert part["usable_from"] == whole["usable_from"]
         for early, late in zip(part["alerts"], whole["alerts"], strict=False):
-            assert (early["begin"], early["deviations"]) == (late["begin"], late["deviations"])
+            for what in ("begin", "gathered_from", "deviations", "score", "parts"):
+                assert early[what] == late[what]
 
 
 def test_the_budget_is_heard(write, capsys):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from hdt_fm.explain.fitness.cost import models_of, most_seconds
 from hdt_fm.explain.fitness.linear import measure_linear
 from hdt_fm.explain.fitness.measure import Asked, Plot, best_width, carrier, measure, noise_of
 from hdt_fm.explain.fitness.planted import plant
@@ -69,6 +70,29 @@ def test_carriers_take_turns_and_channels_need_two() -> None:
     narrow = config().model_copy(update={"modalities": config().modalities[:1]})
     assert carrier(narrow, "channel", 0) is None
     assert measure(narrow, ("saliency",), asked=Asked(kinds=("channel",))) == []
+
+
+def test_nothing_is_planted_where_a_model_does_not_look() -> None:
+    end_s, generator = 2.0, torch.Generator().manual_seed(0)
+    unread = config().model_copy(update={"encoder": Part(name="recurrent", args={"patch_s": 3.0, "ahead_s": end_s})})
+    planted = plant(noise_of(unread)(200, generator, "ppg"), "motif", "ppg", generator)
+    for signal in planted.batch.signals.values():
+        kept = signal.observed.shape[1] - 8  # 2 s at 4 Hz
+        assert not signal.observed[:, kept:].any()
+        assert signal.observed[:, kept - 1].any()
+    assert not planted.truth[..., -8:].any()
+    assert noise_of(config())(200, generator, "ppg").signals["ppg"].observed[:, -1].any()
+
+
+def test_the_cost_is_of_all_models_and_grows_with_what_is_asked() -> None:
+    assert models_of(config(), Asked()) == 15
+    narrow = config().model_copy(update={"modalities": config().modalities[:1]})
+    assert models_of(narrow, Asked()) == 12
+    few = Asked(kinds=("channel", "level"), seeds=(0,), windows=2, steps=20, draws=1)
+    least = most_seconds(config(), ("saliency",), asked=few)
+    assert least > 0
+    many = replace(few, seeds=tuple(range(50)), steps=400)
+    assert most_seconds(config(), ("saliency",), asked=many) > 50 * least
 
 
 def test_a_fresh_model_knows_nothing_and_depends_on_its_seed_alone() -> None:

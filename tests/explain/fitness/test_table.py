@@ -1,5 +1,6 @@
 """Verdicts by hand numbers, the table's round trip, and what ships."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 from hdt_fm.explain.fitness.architecture import architecture_of
 from hdt_fm.explain.fitness.measure import Plot
 from hdt_fm.explain.fitness.score import RANDOM_MAP, Found
-from hdt_fm.explain.fitness.table import fit_methods, fitness_of, read_table, write_table
+from hdt_fm.explain.fitness.table import fit_methods, fitness_of, read_table, rows_of, write_table
 from hdt_fm.explain.fitness.verdict import judge, spread_of
+from hdt_fm.explain.methods import METHODS
 from hdt_fm.schema.errors import ExplainError
 from hdt_fm.schema.manifest import ModelConfig, Part
 from hdt_fm.schema.shard import ModalityColumn
@@ -111,17 +113,71 @@ def test_the_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert set(fit.unknown) == {"grad_cam"}
     assert "no rule" in fit.unfit["deep_lift"]
     assert "Never measured" in fit.unknown["grad_cam"]
+    assert "'resnet, depth 2'; explain.fitness=measure" in fit.unknown["grad_cam"]
     assert [known.method for known in fit.fitness] == ["occlusion", "lime"]
     assert fitness_of(config(depth=3), "occlusion", path=path) is None
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"version": 99}'])
+def test_a_table_of_ones_own_goes_before_the_shipped_one(tmp_path: Path) -> None:
+    shipped, own, model = tmp_path / "table.json", tmp_path / "fitness.json", config(depth=2)
+    good, bad = (("motif", 0.9, 0.9), ("level", 0.8, 0.9)), (("motif", 0.1, 0.9), ("level", 0.2, 0.9))
+    write_table([*plots(*good), *plots(*good, method="lime")], shipped)
+    write_table([*plots(*bad), *plots(*good, method="saliency")], own, command="by hand")
+    names = ["occlusion", "lime", "saliency", "grad_cam"]
+    assert fit_methods(model, names, path=shipped).fit == ("occlusion", "lime")
+    fit = fit_methods(model, names, own=own, path=shipped)
+    assert (fit.fit, set(fit.unfit), set(fit.unknown)) == (("lime", "saliency"), {"occlusion"}, {"grad_cam"})
+    one = fitness_of(model, "occlusion", own=own, path=shipped)
+    assert one is not None
+    assert one.verdict == "fail"
+    assert set(rows_of(model, own=own, path=shipped)) == {"occlusion", "lime", "saliency", "deep_lift"}
+    assert json.loads(own.read_text())["command"] == "by hand"
+
+
+def test_one_model_alone_has_no_interval_and_is_still_read(tmp_path: Path) -> None:
+    path = tmp_path / "fitness.json"
+    write_table(plots(("motif", 0.9, 0.9)), path)
+    row = rows_of(config(depth=2), path=path)["occlusion"]
+    assert row.auprc == (0.9, None, None)
+    one = fitness_of(config(depth=2), "occlusion", path=path)
+    assert one is not None
+    assert (one.verdict, one.low) == ("fail", 0.9)
+
+
+def test_a_method_has_a_row_even_where_nothing_could_be_taught(tmp_path: Path) -> None:
+    """Or a report would ask to measure again what was measured."""
+    path = tmp_path / "fitness.json"
+    write_table([Plot(ARCHITECTURE, "motif", 0, "ppg", 0.6, 200)], path, methods=["occlusion"])
+    fit = fit_methods(config(depth=2), ["occlusion"], path=path)
+    assert set(fit.unknown) == {"occlusion"}
+    assert "no model of this architecture reached" in fit.unknown["occlusion"]
+
+
+WRONG = {
+    "{": "JSONDecodeError",
+    "[]": "version None",
+    '{"version": 99}': "version 99",
+    '{"version": 1, "verb": "explain"}': "command: Field required",
+}
+
+
+@pytest.mark.parametrize("content", WRONG)
 def test_a_broken_table_says_so(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "table.json"
+    path = tmp_path / "fitness.json"
     with pytest.raises(ExplainError, match="FileNotFoundError"):
         read_table(path)
     path.write_text(content)
-    with pytest.raises(ExplainError, match="write-fitness"):
+    with pytest.raises(ExplainError, match=WRONG[content]) as error:
+        read_table(path)
+    assert "explain.fitness=measure" in str(error.value.fix)
+    assert error.value.where == "fitness.json"
+
+
+def test_a_row_of_something_else_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "fitness.json"
+    write_table(plots(("motif", 0.9, 0.9), ("level", 0.8, 0.9)), path)
+    path.write_text(path.read_text().replace('"pass"', '"good"'))
+    with pytest.raises(ExplainError, match=r"architectures\.resnet, depth 2\.methods\.occlusion\.verdict"):
         read_table(path)
 
 
@@ -140,7 +196,8 @@ def test_the_key_holds_what_turns_gradients_and_not_sizes() -> None:
 def test_the_shipped_table_can_be_read_and_holds_every_family() -> None:
     shipped = read_table()
     assert {name.split(",")[0] for name in shipped} == {"patch_transformer", "resnet", "irregular", "recurrent"}
-    told = [row for one in shipped.values() for row in one["methods"].values()]
-    assert len(told) >= 40
-    assert {row["verdict"] for row in told} <= {"pass", "warn", "fail", None}
-    assert all(row["why"] for row in told)
+    assert len(shipped) == 7
+    for one in shipped.values():
+        assert set(one.methods) == set(METHODS)
+        assert all(row.why for row in one.methods.values())
+        assert sum(kind.models for kind in one.kinds.values()) >= 5

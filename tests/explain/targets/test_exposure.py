@@ -9,8 +9,12 @@ import torch
 from hdt_fm.explain.attribution import attribute
 from hdt_fm.explain.targets.exposure import DoseTarget, LearnedLaw
 from hdt_fm.heads.exposure_dose import ExposureDose
+from hdt_fm.layers.accumulators import leaky_by_step
 from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.errors import ExplainError, UnknownNameError
+from hdt_fm.schema.series import DAY_S
+from hdt_fm.twin.state.exposures import Exposed
+from hdt_fm.twin.state.exposures_parts import by_age
 
 NAMES, DAYS, PEOPLE = ("sound", "light", "temp", "pressure", "altitude"), 60, 4
 NUMBERS = 5 + 5 + 7
@@ -110,3 +114,40 @@ def test_words_that_do_not_fit() -> None:
     strange = Batch(("sound",), {"sound": two}, batch.present[:, :1], batch.subject, batch.time_s, batch.window_id)
     with pytest.raises(ExplainError, match="one channel"):
         DoseTarget(LearnedLaw.of(plain()))(strange)
+
+
+def test_parts_of_the_law_are_what_the_target_says_of_each_exposure_alone(target: DoseTarget) -> None:
+    """What `hdt-fm twin show` tells, by the law's own parts, and what is attributed in torch: one and the same."""
+    found, law, learned = courses(3), ExposureDose.of(plain()).law, ExposureDose.of(plain()).learned
+    with torch.no_grad():
+        got = target(batch_of(found)).numpy()
+    parts = law.parts(got[:, 1:], learned.middle, learned.fitted.knots, learned.fitted.slopes)
+    np.testing.assert_allclose(parts.sum(axis=1), got[:, 0], atol=1e-9)
+
+    def alone(*places: int) -> np.ndarray:
+        """A course that stays at the middle dose has it; those of these places are as they were."""
+        course = np.repeat(np.repeat(learned.middle[None, :, None], PEOPLE, axis=0), DAYS, axis=2)
+        course[:, places] = found[:, places]
+        with torch.no_grad():
+            out: np.ndarray = target(batch_of(course)).numpy()[:, 0]
+        return out
+
+    for place in range(len(NAMES)):
+        np.testing.assert_allclose(parts[:, place], alone(place), atol=1e-9)
+    np.testing.assert_allclose(parts[:, -1], alone(0, 2) - alone(0) - alone(2), atol=1e-9)
+    assert np.abs(parts).max(axis=0).min() > 0.05
+
+
+def test_parts_of_a_dose_by_age_are_the_credit_of_its_days(target: DoseTarget) -> None:
+    found = courses()
+    made = attribute(target, batch_of(found), target=2, methods=("integrated_gradients",), reference="zero", steps=8)
+    credit = made.find("integrated_gradients").values["light"][:, 0]
+    for person in range(PEOPLE):
+        last = int(np.flatnonzero(np.isfinite(found[person, 1]))[-1])
+        held = leaky_by_step(found[person, 1, :last], np.array([10.0])).arrays()
+        kept = Exposed(
+            "temperature", last, found[person, 1, last] * DAY_S, float(DAY_S), 0.0, 0.0, found[person, 1, :last]
+        )
+        ages = by_age(kept, DAYS - 1, 10.0, float(held["total"][-1, 0]), float(held["mass"][-1, 0]))
+        want = [part.sum() for part in np.split(credit[person, ::-1], (1, 7))]
+        np.testing.assert_allclose(ages.value, want, atol=1e-6)

@@ -55,10 +55,10 @@ def test_later_nights_change_nothing_that_was_said(nights_of, usual):
         part = watch(nights_of(source[:length], names, devices[:length]))
         assert part.state == full.state[:length]
         assert part.reason == full.reason[:length]
-        for name in ("cusum", "threshold", "p_value", "deviation"):
+        for name in ("cusum", "threshold", "p_value", "deviation", "parts", "heard"):
             np.testing.assert_array_equal(getattr(part, name), getattr(full, name)[:length], err_msg=name)
         for early, late in zip(part.alerts, full.alerts, strict=False):
-            assert (early.begin, early.deviations) == (late.begin, late.deviations)
+            assert (early.begin, early.deviations, early.parts) == (late.begin, late.deviations, late.parts)
 
 
 def test_nights_without_data_abstain_and_hold(nights_of, usual):

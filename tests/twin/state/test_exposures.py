@@ -6,7 +6,7 @@ import pytest
 from hdt_fm.schema.errors import CheckpointError
 from hdt_fm.schema.exposure import Exposure
 from hdt_fm.twin.state.exposures import KEPT_DAYS, Exposed, take
-from hdt_fm.twin.state.exposures_told import NOTHING, words
+from hdt_fm.twin.state.exposures_told import NOTHING, rows_of_parts, words
 
 DAY = 86_400.0
 NAN = np.nan
@@ -121,9 +121,14 @@ def test_it_comes_back_from_its_arrays_and_harm_is_refused():
 
 
 def test_words_say_what_is_not_told_and_no_effect_plainly():
-    dose = {"time_constant_d": 7.0, "value": 3.14159, "low": 2.5, "high": 4.0, "seen": 0.8}
-    none = {**dose, "value": None, "low": None, "high": None, "seen": 0.1}
-    one = {"label": "Ozone", "unit": "ug/m^3", "days_behind": 0, "days_kept": 9, "days_known": 8}
+    ages = [
+        {"days": "last_day", "weight": 0.0, "value": 0.0},
+        {"days": "six_days_before", "weight": 0.996, "value": 2.988},
+        {"days": "older", "weight": 0.004, "value": 0.15359},
+    ]
+    dose = {"time_constant_d": 7.0, "value": 3.14159, "low": 2.5, "high": 4.0, "seen": 0.8, "parts": ages}
+    none = {**dose, "value": None, "low": None, "high": None, "seen": 0.1, "parts": None}
+    one = {"kind": "ozone", "label": "Ozone", "unit": "ug/m^3", "days_behind": 0, "days_kept": 9, "days_known": 8}
     law = {
         "outcome": "HRV",
         "outcome_unit": "ms",
@@ -132,20 +137,25 @@ def test_words_say_what_is_not_told_and_no_effect_plainly():
         "verdict": "no reliable effect",
         "reliable": False,
         "effect": {"value": -2.0, "low": -4.0, "high": 0.5},
+        "parts": [{"of": ["ozone"], "value": -2.0, "unit": "ms"}],
         "exposures": [
             {
                 "kind": "ozone",
                 "unit": "ug/m^3",
+                "middle_dose": 2.25,
                 "verdict": "no reliable effect",
+                "reliable": False,
                 "time_constant_d": {"value": 9.0, "low": None, "high": None},
-                **{name: dose[name] for name in ("value", "low", "high", "seen")},
+                **{name: dose[name] for name in ("value", "low", "high", "seen", "parts")},
             }
         ],
     }
     told = {"as_of": None, "exposures": [{**one, "doses": [dose, none]}, {**one, "doses": [none]}], "law": law}
     text = "\n".join(words(told))
     for part in (
-        "fades over 7 d: 3.142 [2.5, 4], 80 % seen",
+        "fades over 7 d: 3.142 [2.5, 4], 80 % seen: last day 0 %, six days before 100 %, older less than 1 %",
+        "mean of its days, in ug/m^3, and their share: last day nothing, six days before 3 (100 %), older 38.4 (less",
+        "in ug/m^3; middle dose 2.25",
         "fades over 7 d: not told: too little was seen (10 % seen)",
         "no dose is told, since too little was seen of late",
         "law of the next day's HRV, learned from 12 people: no reliable effect",
@@ -154,6 +164,16 @@ def test_words_say_what_is_not_told_and_no_effect_plainly():
         "no proof that the one makes the other",
     ):
         assert part in text
-    assert "its effect is not told" in "\n".join(words({**told, "law": {**law, "effect": None}}))
+    # What one exposure does alone is all of it.
+    assert "that is" not in text
+    two = [{"of": ["ozone"], "value": -2.5, "unit": "ms"}, {"of": ["ozone", "noise"], "value": 0.5, "unit": "ms"}]
+    text = "\n".join(words({**told, "law": {**law, "parts": two}}))
+    assert "that is -2.5 ms by ozone (not reliable), +0.5 ms by ozone with noise, beyond what each does alone (" in text
+    assert "they add up to it and are told without intervals)" in text
+    assert [row[4:6] for row in rows_of_parts({**told, "law": {**law, "parts": two}})[-2:]] == [
+        ("ozone", -2.5),
+        ("ozone with noise", 0.5),
+    ]
+    assert "its effect is not told" in "\n".join(words({**told, "law": {**law, "effect": None, "parts": None}}))
     assert "NO RELIABLE" not in "\n".join(words({**told, "law": {**law, "reliable": True}}))
     assert words(None) == [NOTHING]

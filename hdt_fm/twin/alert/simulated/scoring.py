@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from hdt_fm.twin.alert.cusum import NIGHTS_PER_YEAR
-from hdt_fm.twin.alert.report import MERGED_NIGHTS
+from hdt_fm.twin.alert.episodes import MERGED_NIGHTS
 from hdt_fm.twin.alert.simulated.people import RAMP_NIGHTS
 
 
