@@ -2,12 +2,25 @@
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 REPO = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure() -> None:
+    """Keep bytecode beside pytest's own cache where the environment says to write none, as containers do.
+
+    Without it each worker, fork server and Python that a test starts compiles torch again: seven seconds of processor.
+    """
+    if sys.dont_write_bytecode:
+        folder = REPO / ".pytest_cache" / "bytecode"
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(folder)
+        sys.dont_write_bytecode = False
 
 
 @pytest.fixture(scope="session")
