@@ -87,7 +87,7 @@ class LifesnapsDaily:
         table = csv_table(path, needs=("id", "date", "age", "gender", "bmi", *wanted, *_MOODS, *_PLACES), where="table")
         first, parts = _first_ids(table), []
         for raw, rows in list(table.groupby("id", sort=True))[: self._limit]:
-            subject, group = (key.pseudonym(self.name, str(one)) for one in (raw, first[raw]))
+            subject, group = (key.pseudonym(self.name, str(one)) for one in (raw, first[str(raw)]))
             parts.append(OneVisit(partial(_read, rows.drop(columns="id"), subject, group), subject, (path,)))
         return Visits(parts)
 

@@ -99,10 +99,10 @@ class WelltoryCovid19:
         files, key = tuple(self.inputs()), SubjectKey.find(self._key)
         tables = {path.stem: csv_table(path, needs=_TABLES[path.stem], where=path.name) for path in files}
         _refuse_strangers(tables)
-        rows = {name: dict(list(table.groupby("user_code"))) for name, table in tables.items()}
+        rows = {name: {str(code): own for code, own in table.groupby("user_code")} for name, table in tables.items()}
         parts = []
         for raw in sorted(rows["participants"])[: self._limit]:
-            subject = key.pseudonym(self.name, str(raw))
+            subject = key.pseudonym(self.name, raw)
             own = {name: groups[raw].drop(columns="user_code") for name, groups in rows.items() if raw in groups}
             parts.append(OneVisit(partial(_read, own, subject), subject, files))
         return Visits(parts)

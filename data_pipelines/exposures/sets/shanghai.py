@@ -55,7 +55,7 @@ def shanghai_diaries(path: Path, *, limit: int | None = None) -> Iterator[Diary]
         person = people.setdefault(file.name.split("_")[0], len(people))
         table = sheet(file, needs=("Date",), where="recording")
         found = {name: _column(table, pattern) for name, pattern in _COLUMNS.items()}
-        times = ((pd.to_datetime(table["Date"]) - _EPOCH) / _SECOND).to_numpy(dtype=np.float64)
+        times = np.asarray((pd.to_datetime(table["Date"]) - _EPOCH) / _SECOND, dtype=np.float64)
         columns = {name: column for name, column in found.items() if column is not None}
         if len(columns) == len(_COLUMNS):
             glucose = numbers(columns["glucose"], where="CGM")
