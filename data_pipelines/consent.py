@@ -1,4 +1,4 @@
-"""The consent table: who may be read at all. Asked before anything of a person is opened, and again before packing."""
+"""The consent table or register: who may be read. Asked before anything of a person is opened, again before packing."""
 
 import csv
 import hashlib
@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from hdt_fm.consent.duo import scope_of
+from hdt_fm.consent.register import Register, is_register
+from hdt_fm.consent.standing import standings
 from hdt_fm.schema.errors import ConfigError, ShardError
 
 EVERYONE = "all"
@@ -51,24 +54,31 @@ class Consent:
 
 
 def read_consent(path: Path | None, *, purpose: str | None = None, on: date | None = None) -> Consent:
-    """Read a consent table; None allows everyone.
+    """Read a consent table or a register of consent (`hdt-fm consent new`); None allows everyone.
 
     A row says yes if `consent` does (`status`: active), its purpose is the one asked for or it names none, the day lies
     within `valid_from` and `expires`, and it is not `withdrawn` by that day. A person with several rows needs one yes
     and no row that says no or withdrawn to this purpose. Columns may have the names of a consent register: pseudonym,
     scope, valid_to, status.
 
+    Of a register the purpose is codes of the Data Use Ontology, with the modifiers that the use keeps to:
+    `DUO:0000042`, `DUO:0000006+DUO:0000046`, `DUO:0000007+MONDO:0005148`.
+
     Args:
-        purpose: Such as a code of the GA4GH Data Use Ontology; must be given if the table tells purposes apart.
+        purpose: Such as a code of the GA4GH Data Use Ontology; must be given if the table tells purposes apart,
+            and with a register.
         on: The day; today, in UTC, if None.
 
     Raises:
-        ConfigError: If the file, a column or an answer is not as it should be, or the purpose is missing.
+        ConfigError: If the file, a column or an answer is not as it should be, the register is not what was written,
+            or the purpose is missing or (of a register) none of the ontology.
     """
     if path is None:
         return Consent()
-    rows, data = _rows(path)
     day = on or datetime.now(UTC).date()
+    if is_register(path):
+        return _of_register(Register(path), purpose, day)
+    rows, data = _rows(path)
     if purpose is None and any(row["purpose"] for row in rows):
         raise ConfigError(
             "The consent table tells purposes apart",
@@ -86,6 +96,22 @@ def read_consent(path: Path | None, *, purpose: str | None = None, on: date | No
     asked = f" for {purpose}" if purpose else ""
     dated = any(row[name] not in ("", "yes", "no") for row in rows for name in ("valid_from", "expires", "withdrawn"))
     return Consent(f"sha256:{hashlib.sha256(data).hexdigest()}{asked}", answers, dated)
+
+
+def _of_register(register: Register, purpose: str | None, day: date) -> Consent:
+    if purpose is None:
+        raise ConfigError(
+            "A register tells purposes apart",
+            where="shard.purpose",
+            expected="codes of the Data Use Ontology, such as DUO:0000042 (general research use)",
+            fix="set shard.purpose",
+        )
+    use = scope_of([purpose], where="shard.purpose")
+    found = standings(register.entries)
+    answers = {subject: one.state(use, day) == "permits" for subject, one in found.items()}
+    dated = any(entry.valid_from or entry.valid_to for one in found.values() for entry in one.given)
+    asked = "+".join((*use.codes, *use.diseases))
+    return Consent(f"{register.digest} for {asked}", answers, dated)
 
 
 def check_again(allowed: Consent, subjects: Iterable[str]) -> None:

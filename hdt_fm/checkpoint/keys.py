@@ -1,80 +1,16 @@
-"""Keys from the environment: a variable that holds one, or VARIABLE_FILE that names a file with it; never a config."""
+"""The key that signs a ledger, from the environment: HDT_FM_LEDGER_KEY, or a file named by HDT_FM_LEDGER_KEY_FILE."""
 
-import hashlib
-import hmac
-import json
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from hdt_fm.schema.keys import SigningKey as LedgerKey
+from hdt_fm.schema.keys import told_by
 
-from hdt_fm.schema.errors import ConfigError
-
+__all__ = ["LEDGER_KEY", "LedgerKey", "ledger_key", "told_by"]
 LEDGER_KEY = "HDT_FM_LEDGER_KEY"
-MIN_KEY_BYTES = 16
 
 
-def told_by(variable: str) -> str | None:
-    """What the variable holds, else the file that VARIABLE_FILE names; None where neither is set.
+def ledger_key() -> LedgerKey | None:
+    """The key of the environment, or None.
 
     Raises:
-        ConfigError: If the file cannot be read, or what is set is empty.
+        ConfigError: If it cannot be read or is shorter than 16 bytes.
     """
-    name = f"{variable}_FILE"
-    try:
-        told = os.environ.get(variable)
-        if told is None and name in os.environ:
-            told = Path(os.environ[name]).read_text()
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            "A key cannot be read",
-            where=f"environment variable {name}",
-            expected="the path of a text file",
-            got=type(error).__name__,
-            fix="point it to a readable file, or unset it",
-        ) from None
-    if told is not None and not told.strip():
-        raise ConfigError(
-            "A key is empty", where=f"environment variable {variable}", fix="set it to a key, or unset it"
-        )
-    return told.strip() if told is not None else None
-
-
-@dataclass(frozen=True)
-class LedgerKey:
-    """The secret that signs a ledger; its bytes never show in `repr` or logs."""
-
-    secret: bytes
-
-    def __repr__(self) -> str:
-        return "LedgerKey(<hidden>)"
-
-    @classmethod
-    def find(cls) -> "LedgerKey | None":
-        """The key of the environment, or None.
-
-        Raises:
-            ConfigError: If it cannot be read or is shorter than 16 bytes.
-        """
-        told = told_by(LEDGER_KEY)
-        if told is None:
-            return None
-        if len(told.encode()) < MIN_KEY_BYTES:
-            raise ConfigError(
-                "The key of the ledger is too short",
-                where=f"environment variable {LEDGER_KEY}",
-                expected=f"at least {MIN_KEY_BYTES} bytes",
-                fix="python -c 'import secrets; print(secrets.token_hex(32))' makes a good one",
-            )
-        return cls(told.encode())
-
-    def sign(self, record: Mapping[str, Any]) -> str:
-        """HMAC-SHA256 of a JSON record without its own signature; the order of its keys does not matter."""
-        rest = {name: value for name, value in record.items() if name != "signature"}
-        message = json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()
-        return hmac.new(self.secret, message, hashlib.sha256).hexdigest()
-
-    def signed(self, record: Mapping[str, Any]) -> bool:
-        """Whether a record carries the signature that this key gives it."""
-        return hmac.compare_digest(str(record.get("signature")).encode(), self.sign(record).encode())
+    return LedgerKey.of(LEDGER_KEY, "the ledger")

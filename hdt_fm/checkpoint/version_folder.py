@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hdt_fm.checkpoint import sealed
 from hdt_fm.checkpoint.version_files import put_sums, sync
+from hdt_fm.schema import one_writer
 from hdt_fm.schema.errors import CheckpointError
 from hdt_fm.schema.ledger import LEDGER_NAME
 
@@ -103,7 +104,7 @@ def fresh_home(folder: Path) -> Iterator[Path]:
     try:
         hold(handle, folder)
         if not home.is_dir() or home.stat().st_ino != os.fstat(handle).st_ino:
-            raise _busy(folder)
+            raise one_writer.busy(folder, CheckpointError)
         for path in home.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         os.mkdir(home / VERSIONS)
@@ -117,19 +118,12 @@ def fresh_home(folder: Path) -> Iterator[Path]:
 
 
 def hold(handle: int, folder: Path) -> None:
-    """Lock an open file or folder against other writers; the lock goes with the process, and readers need none.
+    """Lock an open file or folder against other writers; see `one_writer.hold`.
 
     Raises:
         CheckpointError: If somebody else holds it.
     """
-    try:
-        import fcntl
-    except ImportError:  # not on Windows: there two must not change a folder at a time
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise _busy(folder) from None
+    one_writer.hold(handle, folder, CheckpointError)
 
 
 def check_kind(folder: Path) -> None:
@@ -180,9 +174,3 @@ def _check_free(folder: Path) -> None:
             expected="a new path or an empty folder",
             fix="choose another folder; nothing in this one was touched",
         )
-
-
-def _busy(folder: Path) -> CheckpointError:
-    return CheckpointError(
-        "Another process is changing this folder", where=str(folder), fix="run it again when that is done"
-    )

@@ -25,7 +25,7 @@ from typing import Literal
 
 from hdt_fm.checkpoint import ledger as book
 from hdt_fm.checkpoint import sealed, version_folder
-from hdt_fm.checkpoint.keys import LEDGER_KEY, LedgerKey
+from hdt_fm.checkpoint.keys import LEDGER_KEY, ledger_key
 from hdt_fm.checkpoint.version_files import check, sync
 from hdt_fm.checkpoint.version_folder import Write, check_kind, disk_named, fresh_home, place_of, put
 from hdt_fm.schema.errors import CheckpointError, ConfigError
@@ -60,7 +60,7 @@ class Versions:
             raise ConfigError("At least one version keeps its files", where="keep", expected="1 or more", got=str(keep))
         self.folder, self.keep, self._clock = folder, keep, clock
         check_kind(self.folder)
-        self._key = LedgerKey.find()
+        self._key = ledger_key()
         self._read()
         if check_files:
             self.check(self.number)
@@ -75,7 +75,7 @@ class Versions:
         Raises:
             CheckpointError: If there is something in the folder already, or it cannot be written.
         """
-        key = LedgerKey.find()
+        key = ledger_key()
         with disk_named(folder), fresh_home(folder) as home:
             content, is_sealed = put(home, 1, write)
             (home / LEDGER_NAME).touch()

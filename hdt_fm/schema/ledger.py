@@ -106,12 +106,3 @@ class Entry(Plain):
     def told(self) -> Told:
         """What whoever made the change told of it."""
         return Told(data=self.data, scores=self.scores, facts=self.facts, note=self.note)
-
-
-class Head(Plain):
-    """The newest line: `number` and SHA-256 of it; the signature as of `Entry`."""
-
-    format: int = LEDGER_VERSION
-    number: int = Field(ge=0)
-    digest: str = Field(pattern=_SHA256)
-    signature: str | None = None

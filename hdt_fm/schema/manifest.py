@@ -13,6 +13,7 @@ from hdt_fm.schema.covariates import Covariate
 from hdt_fm.schema.modalities import STATIC
 from hdt_fm.schema.preparation import ModalityPreparation, Plain, Preparation
 from hdt_fm.schema.shard import ModalityColumn
+from hdt_fm.schema.typical import Typical
 
 MANIFEST_VERSION = 1
 WEIGHTS_NAME = "model.safetensors"
@@ -80,12 +81,14 @@ class Preprocess(Plain):
         preparation: Of the cohort that the model was trained on; of several, of the first.
         modalities: Of all cohorts, each as in the first cohort that has it.
         cohorts: Where several trained together, the contract of each, by name; any of them may be met.
+        typical: By modality, what prepared windows of the training people look like, over five of them or more.
     """
 
     version: int = MANIFEST_VERSION
     preparation: Preparation
     modalities: tuple[ModalityColumn, ...]
     cohorts: dict[str, Contract] = {}
+    typical: dict[str, Typical] = {}
 
     def prepared(self, modality: str) -> ModalityPreparation:
         """How a modality is prepared, in the first cohort that has it."""
@@ -94,6 +97,5 @@ class Preprocess(Plain):
 
     @model_serializer(mode="wrap")
     def _plain(self, handler: Any) -> dict[str, Any]:
-        # A model of one cohort is written as it always was, so that an earlier hdt_fm can read it.
-        written = handler(self)
-        return written if self.cohorts else {key: value for key, value in written.items() if key != "cohorts"}
+        # What there is nothing of is left out, so that an earlier hdt_fm can read it.
+        return {key: value for key, value in handler(self).items() if value or key not in ("cohorts", "typical")}

@@ -34,6 +34,8 @@ MEMBER = np.dtype(
         ("name", "S64"),
     ]
 )
+# A shard has some tens of members a block and some thousand blocks; a header by itself is cheap to make.
+MAX_MEMBERS = 1 << 18
 _MAGIC = b"hdtidx02"
 _PREFIX = len(_MAGIC) + 8 + 8 + 32
 
@@ -139,6 +141,8 @@ def read_index(path: Path) -> ShardIndex:
         CorruptShardError: If its bytes are not an index, or point outside the tar.
         OSError: If there is no such file.
     """
+    if path.stat().st_size > _PREFIX + MAX_MEMBERS * MEMBER.itemsize + 8:
+        raise CorruptShardError("A shard index is too large to be one", where=path.name, fix="delete it")
     data = path.read_bytes()
     body, digest = data[:-8], data[-8:]
     count = int.from_bytes(body[8:16], "little")

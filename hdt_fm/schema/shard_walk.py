@@ -13,7 +13,7 @@ from hdt_fm.schema.codec import Codec
 from hdt_fm.schema.errors import CorruptShardError, ShardError
 from hdt_fm.schema.npy import MAX_HEADER, parse_npy_header
 from hdt_fm.schema.shard import HEADER_MEMBER, MEMBER_PATTERN, ShardHeader
-from hdt_fm.schema.shard_index import MEMBER, ShardIndex, member_record
+from hdt_fm.schema.shard_index import MAX_MEMBERS, MEMBER, ShardIndex, member_record
 
 TAR_BLOCK = 512
 MAX_HEADER_JSON = 1 << 20
@@ -46,6 +46,10 @@ def walk_tar(path: Path, *, sha256: bytes | None = None) -> ShardIndex:
             if plain in seen:
                 raise ShardError("A shard holds a member twice", where=f"{path.name}: {name}")
             seen.add(plain)
+            if len(records) == MAX_MEMBERS:
+                raise ShardError(
+                    "A shard holds more members than any", where=path.name, expected=f"at most {MAX_MEMBERS}"
+                )
             records.append(_record(tar, place + TAR_BLOCK, length, name, where=path.name))
             place += TAR_BLOCK + _padded(length)
         if len(tar[place : place + 2 * TAR_BLOCK]) < 2 * TAR_BLOCK or tar[place:].strip(b"\0"):

@@ -1,0 +1,1 @@
+"""Who agreed to what, who left, and what of a person who left is still there."""
