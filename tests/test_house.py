@@ -21,13 +21,15 @@ ROOMS = {
     "heads": {"schema", "layers"},
     "metrics": {"schema"},
     "checkpoint": {"schema"},
+    "consent": {"schema"},
     "twin": {"schema", "metrics", "signal"},
     "training": {"schema", "metrics", "checkpoint"},
     "explain": {"schema", "checkpoint", "metrics"},
     "evaluation": {"schema", "metrics", "ops", "signal"},
+    "audit": {"schema", "evaluation"},
     "report": {"schema"},
     "simulation": {"schema"},
-    "data_pipelines": {"schema", "signal", "simulation"},
+    "data_pipelines": {"schema", "signal", "simulation", "consent"},
 }
 DOORS = {
     "hydra": ("hdt_fm/cli/",),

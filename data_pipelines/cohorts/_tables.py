@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data_pipelines.readers._files import read_bytes
+from data_pipelines.readers._files import read_bytes, whole_workbook
 from hdt_fm.schema.errors import ReaderError
 
 
@@ -34,9 +34,9 @@ def sheet(path: Path, *, needs: Sequence[str] = (), where: str) -> pd.DataFrame:
     """The first sheet of an .xls or .xlsx file, cells as they are.
 
     Raises:
-        ReaderError: If it is no workbook, or lacks a column.
+        ReaderError: If it is no workbook, unpacks to far more than one, or lacks a column.
     """
-    data = read_bytes(path)
+    data = whole_workbook(read_bytes(path))
     try:
         frame = pd.read_excel(io.BytesIO(data), engine="calamine")
     # Whatever the library trips over in a damaged workbook, it is the file's fault; its text may hold a cell.

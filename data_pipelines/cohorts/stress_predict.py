@@ -1,5 +1,6 @@
 """Stress-Predict: wrist sessions of a laboratory stress protocol, with its labels."""
 
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, time, timedelta
@@ -11,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from data_pipelines.cohorts._visits import OneVisit, Visits
-from data_pipelines.readers._files import read_bytes
+from data_pipelines.readers._files import read_bytes, whole_workbook
 from data_pipelines.readers._numbers import parse_csv
 from data_pipelines.readers._recordings import datetime_to_ns
 from data_pipelines.readers.empatica_e4 import EmpaticaE4
@@ -127,7 +128,7 @@ def _time_logs(path: Path, skip: set[str]) -> dict[str, LabelTrack]:
     """Stress tracks from the log, for participants who are not in `skip`."""
     if not path.is_file():
         return {}
-    sheet = pd.read_excel(path, header=None)
+    sheet = pd.read_excel(io.BytesIO(whole_workbook(read_bytes(path))), header=None)
     tasks = sheet.iloc[0].ffill().astype(str)
     edges = sheet.iloc[1].astype(str)
     tracks = {}

@@ -1,6 +1,7 @@
 """Bytes from folders, zips and gzip files, with a bound on their size. Nothing is ever unpacked to disk."""
 
 import gzip
+import io
 import lzma
 import struct
 import zipfile
@@ -14,6 +15,8 @@ from hdt_fm.schema.errors import ReaderError
 # Two days of a wrist device at 64 Hz are below 100 MB of text; a member far above that is a mistake or an attack.
 MAX_BYTES = 1 << 30
 MAX_MEMBERS = 10_000
+# XML of cells shrinks to a tenth; a workbook of 64 MB holds a million of them.
+MAX_SHEET_BYTES = 1 << 28
 # Whatever a damaged zip may bring: wrong places in the file, names that are no text, packings that are not known.
 BROKEN_ZIP = (
     zipfile.BadZipFile,
@@ -69,6 +72,38 @@ def read_bytes(path: Path) -> bytes:
             "The gzip file is truncated or damaged", expected="a whole .gz file", fix="copy the file again"
         ) from error
     return _bounded(data, path.suffix)
+
+
+def whole_workbook(data: bytes) -> bytes:
+    """The bytes of an .xls or .xlsx file, if what is packed in it is as large as it says and no larger than a workbook.
+
+    Libraries unpack a sheet before anyone can ask how long it is, so it is unpacked here first, and thrown away.
+
+    Raises:
+        ReaderError: If it unpacks to too much, or is damaged.
+    """
+    if not data.startswith(b"PK"):
+        return data  # the older form is not packed
+    left = MAX_SHEET_BYTES
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if len(archive.infolist()) > MAX_MEMBERS:
+                raise ReaderError("The workbook holds too many parts", expected=f"at most {MAX_MEMBERS}")
+            for entry in archive.infolist():
+                with archive.open(entry) as handle:
+                    while block := handle.read(1 << 20):
+                        left -= len(block)
+                        if left < 0:
+                            raise ReaderError(
+                                "The workbook unpacks to more than a table holds",
+                                expected=f"at most {MAX_SHEET_BYTES >> 20} MB",
+                                fix="do not trust this file; save the table as CSV",
+                            )
+    except BROKEN_ZIP as error:
+        raise ReaderError(
+            "The workbook cannot be read", got=type(error).__name__, fix="save or download the file again"
+        ) from error
+    return data
 
 
 def _zip_members(path: Path, entries: list[zipfile.ZipInfo]) -> dict[str, Callable[[], bytes]]:

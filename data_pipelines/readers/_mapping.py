@@ -12,6 +12,8 @@ from hdt_fm.schema.modalities import modality as look_up_modality
 from hdt_fm.schema.preparation import LabelKind, Plain
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".h5", ".hdf5")
+# One with a thousand columns is below 100 KB; what follows after that is no mapping, and is not read.
+MAX_MAPPING_BYTES = 1 << 20
 
 
 class TimeColumn(Plain):
@@ -79,8 +81,8 @@ def read_mapping(table: Path, given: str | dict[str, Any] | None) -> Mapping:
     else:
         source = Path(given) if given is not None else _yaml_beside(table)
         try:
-            content = yaml.safe_load(read_bytes(source))
-        except (OSError, yaml.YAMLError) as error:
+            content = yaml.safe_load(read_bytes(source)[:MAX_MAPPING_BYTES])
+        except (OSError, yaml.YAMLError, RecursionError) as error:
             raise ConfigError("The mapping cannot be read", expected="YAML", got=type(error).__name__) from None
     try:
         mapping = Mapping.model_validate(content)

@@ -4,6 +4,7 @@ A checkpoint is a folder: `model.safetensors`, `config.json`, `preprocess.json`,
 (simulated noise and what the model made of it) and `SHA256SUMS`. Its contract is in `hdt_fm/schema/manifest.py`.
 """
 
+import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from hdt_fm.checkpoint.bounds import bounded, check_asked
 from hdt_fm.checkpoint.folder import (
     FILES,
     check_files,
@@ -23,9 +25,10 @@ from hdt_fm.checkpoint.folder import (
     short,
     swap,
 )
+from hdt_fm.checkpoint.loaded import Loaded
 from hdt_fm.checkpoint.model import Model, build_model, model_digest, tensors
 from hdt_fm.checkpoint.reproduce import check_reproduced, stored_embedding
-from hdt_fm.checkpoint.weights import fill
+from hdt_fm.checkpoint.weights import fill, stored_forms
 from hdt_fm.schema.errors import CheckpointError, HdtError
 from hdt_fm.schema.manifest import (
     CONFIG_NAME,
@@ -38,7 +41,10 @@ from hdt_fm.schema.manifest import (
 )
 from hdt_fm.schema.published import find_model
 
-__all__ = ["Model", "build_model", "load", "load_preprocess", "model_digest", "save_model"]
+__all__ = ["Loaded", "Model", "build_model", "load", "load_preprocess", "model_digest", "save_model"]
+# What the stored embedding speaks of; heads are beside it.
+OF_THE_BODY = ("encoder.", "projection.", "fusion.", "fused_projection.")
+_log = logging.getLogger(__name__)
 
 
 def save_model(model: Model, folder: Path, *, preprocess: Preprocess) -> None:
@@ -98,6 +104,10 @@ def load(folder: Path | str, *, device: str | torch.device = "cpu", allow_fresh:
         allow_fresh: Prefixes of parameter names, e.g. "heads", that may keep fresh weights where the file has none
             that fit.
 
+    Returns:
+        The model; its `loaded` says how many of its tensors the file filled, and which are fresh. All of them, unless
+        parts were allowed to be fresh: then a line of the log says the share too.
+
     Raises:
         CheckpointError: If a file is missing, of a later version, changed (SHA256SUMS), not what its name says or
             does not fit the model in name, shape or type; or if the stored embedding is not reproduced to 1e-5.
@@ -110,10 +120,11 @@ def load(folder: Path | str, *, device: str | torch.device = "cpu", allow_fresh:
     check_sums(folder)
     config = read_record(folder / CONFIG_NAME, ModelConfig)
     read_record(folder / PREPROCESS_NAME, Preprocess)
-    model = _build_checked(config, folder)
-    fresh = fill(model, folder / WEIGHTS_NAME, tuple(allow_fresh))
+    model = _build_checked(config, folder, may_be_fresh=bool(allow_fresh))
+    model.loaded = fill(model, folder / WEIGHTS_NAME, tuple(allow_fresh))
+    _log.log(logging.WARNING if model.loaded.fresh else logging.INFO, "%s: %s", folder.name, model.loaded)
     model.eval()
-    if not any(name.startswith(("encoder.", "projection.", "fusion.", "fused_projection.")) for name in fresh):
+    if not any(name.startswith(OF_THE_BODY) for name in model.loaded.fresh):
         check_reproduced(model, folder / PROBE_NAME)
     return model.to(device)
 
@@ -130,15 +141,19 @@ def load_preprocess(folder: Path | str) -> Preprocess:
     return read_record(folder / PREPROCESS_NAME, Preprocess)
 
 
-def _build_checked(config: ModelConfig, folder: Path) -> Model:
+def _build_checked(config: ModelConfig, folder: Path, *, may_be_fresh: bool) -> Model:
+    where = str(folder / CONFIG_NAME)
+    check_asked(config, where)
+    stored_forms(folder / WEIGHTS_NAME)
     try:
-        return build_model(config)
+        with bounded((folder / WEIGHTS_NAME).stat().st_size, where, may_be_fresh=may_be_fresh):
+            return build_model(config)
     except HdtError:
         raise
     except Exception as error:  # a part of any lab may fail in its own way on arguments of a wrong kind
         raise CheckpointError(
             "The model cannot be built from its config",
-            where=str(folder / CONFIG_NAME),
+            where=where,
             got=short(error),
             fix="do not edit a checkpoint by hand; load it with the hdt_fm that wrote it",
         ) from error

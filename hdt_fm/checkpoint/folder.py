@@ -24,6 +24,9 @@ from hdt_fm.schema.preparation import Plain
 FILES = (WEIGHTS_NAME, CONFIG_NAME, PREPROCESS_NAME, PROBE_NAME)
 _PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 _MAX_JSON_BYTES = 16 * 2**20
+_MAX_SUMS_BYTES = 2**20
+# Where the Hub's cache keeps the files that the names in a snapshot are links to: snapshots/REVISION beside blobs.
+_HUB_BLOBS, _HUB_SNAPSHOTS = "blobs", "snapshots"
 _SUM_LINE = re.compile(r"(?P<digest>[0-9a-f]{64}) [ *](?P<name>[A-Za-z0-9_][A-Za-z0-9_.\-/]*)")
 Record = TypeVar("Record", bound=Plain)
 
@@ -67,7 +70,8 @@ def restore_interrupted_swap(folder: Path) -> None:
 
 
 def check_files(folder: Path) -> None:
-    """Refuse a folder without one of its files; a pickle in place of the weights is named as such."""
+    """Refuse a folder without one of its files, or whose files lie elsewhere; a pickle in place of the weights is named
+    as such."""
     if not folder.is_dir():
         raise CheckpointError(
             "There is no checkpoint folder here",
@@ -77,7 +81,7 @@ def check_files(folder: Path) -> None:
         )
     missing = [name for name in FILES if not (folder / name).is_file()]
     if not missing:
-        return
+        return _check_links(folder)
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
     if WEIGHTS_NAME in missing and pickles:
         raise CheckpointError(
@@ -95,11 +99,28 @@ def check_files(folder: Path) -> None:
     )
 
 
+def _check_links(folder: Path) -> None:
+    """Refuse a name that leads out of the folder: what is read must be what was handed over."""
+    home = folder.resolve()
+    allowed = [home, home.parent.parent / _HUB_BLOBS] if home.parent.name == _HUB_SNAPSHOTS else [home]
+    for name in (*FILES, SUMS_NAME):
+        path = folder / name
+        if path.is_symlink() and not any(path.resolve().is_relative_to(place) for place in allowed):
+            raise CheckpointError(
+                "A file of the checkpoint is a link to somewhere else",
+                where=str(path),
+                expected="files in the folder itself",
+                fix="write the content of what it points to into the folder, if you know where that comes from",
+            )
+
+
 def check_sums(folder: Path) -> None:
     """Refuse a folder whose files differ from its SHA256SUMS, if it has one; it must list every file that is read."""
     sums = folder / SUMS_NAME
     if not sums.is_file():
         return
+    if sums.stat().st_size > _MAX_SUMS_BYTES:
+        raise CheckpointError(f"{SUMS_NAME} is far too large", where=str(folder), expected="at most 1 MiB")
     listed: dict[str, str] = {}
     for line in sums.read_text(errors="replace").splitlines():
         match = _SUM_LINE.fullmatch(line)

@@ -9,6 +9,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hdt_fm.checkpoint.loaded import Loaded
 from hdt_fm.schema import registry
 from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.errors import ConfigError
@@ -36,6 +37,8 @@ class Model(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
+        # How a file filled it (`hdt_fm.checkpoint.Loaded`); None for a model that was built and not loaded.
+        self.loaded: Loaded | None = None
         self.encoder = encoder
         self.projection = projection
         self.heads = nn.ModuleDict(dict(heads))

@@ -10,11 +10,11 @@ from torch import Tensor
 from hdt_fm.checkpoint.folder import short
 from hdt_fm.checkpoint.model import Model
 from hdt_fm.schema.batch import Batch, Signal
-from hdt_fm.schema.errors import CheckpointError, HdtError
+from hdt_fm.schema.errors import CheckpointError, HdtError, ShapeError
 from hdt_fm.schema.manifest import ModelConfig
 
 TOLERANCE = 1e-5
-_WINDOWS = 3
+_WINDOWS, _MOST_WINDOWS = 3, 16
 
 
 def _example(config: ModelConfig) -> Batch:
@@ -67,6 +67,7 @@ def check_reproduced(model: Model, path: Path) -> None:
     """
     try:
         stored = load_file(path)
+        _check_shapes(model.config, stored)
         signals = {
             column.name: Signal(
                 stored[f"input.{column.name}.values"], stored[f"input.{column.name}.observed"], column.sampling_rate_hz
@@ -88,6 +89,18 @@ def check_reproduced(model: Model, path: Path) -> None:
             got=", ".join(f"{name} {gap:.1e} away" for name, gap in wrong.items()),
             fix="load it with the hdt_fm version that wrote it, or take the folder again from its source",
         )
+
+
+def _check_shapes(config: ModelConfig, stored: dict[str, Tensor]) -> None:
+    """Refuse an input of another form than windows have: one that is much longer could ask for any memory."""
+    size, columns = len(stored["present"]), config.modalities
+    wanted: dict[str, tuple[int, ...]] = {"present": (size, len(columns))}
+    for column in columns:
+        wanted[f"input.{column.name}.values"] = (size, column.channels, column.samples)
+        wanted[f"input.{column.name}.observed"] = (size, column.samples)
+    wrong = [name for name, shape in wanted.items() if tuple(stored[name].shape) != shape]
+    if wrong or not 1 <= size <= _MOST_WINDOWS:
+        raise ShapeError("The stored input has not the form of windows", got=", ".join(wrong[:3]) or f"{size} windows")
 
 
 def _gap(answer: Tensor, stored: Tensor) -> float:

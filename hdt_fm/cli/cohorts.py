@@ -18,6 +18,7 @@ from hdt_fm.schema.errors import ConfigError, LeakError
 from hdt_fm.schema.manifest import Contract, Preprocess
 from hdt_fm.schema.modalities import STATIC
 from hdt_fm.schema.shard import ModalityColumn
+from hdt_fm.schema.typical import Typical
 
 Rows = NDArray[np.int64]
 NOBODY: Rows = np.zeros(0, dtype=np.int64)
@@ -108,16 +109,20 @@ class Cohorts:
         """Names the windows; of one cohort the digest of its folder."""
         return " ".join(folder.digest for folder in self.folders.values())
 
-    def preprocess(self) -> Preprocess:
-        """The signal contract of models trained on these windows."""
-        first = self.first.manifest.preparation
+    def preprocess(self, typical: Mapping[str, Typical] | None = None) -> Preprocess:
+        """The signal contract of models trained on these windows.
+
+        Args:
+            typical: What windows of the training people look like (`hdt_fm/cli/contract.py`).
+        """
+        first, known = self.first.manifest.preparation, dict(typical or {})
         if len(self.folders) == 1:
-            return Preprocess(preparation=first, modalities=self.columns)
+            return Preprocess(preparation=first, modalities=self.columns, typical=known)
         contracts = {
             name: Contract(preparation=folder.manifest.preparation, modalities=folder.header.modalities)
             for name, folder in self.folders.items()
         }
-        return Preprocess(preparation=first, modalities=self.columns, cohorts=contracts)
+        return Preprocess(preparation=first, modalities=self.columns, cohorts=contracts, typical=known)
 
     def statistics(self, seed: int) -> dict[str, tuple[float, float]]:
         """Center and scale of each modality in the training people; each cohort gives its share of the windows."""

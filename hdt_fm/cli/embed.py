@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from hdt_fm.checkpoint import load
+from hdt_fm.checkpoint import load, load_preprocess
 from hdt_fm.cli.compose import Config
+from hdt_fm.cli.contract import check_contract, summary_of
 from hdt_fm.cli.run import Run
 from hdt_fm.cli.settings import EmbedSettings
 from hdt_fm.cli.workflow import device_of, embed, open_shards, prepare_machine
@@ -23,6 +24,7 @@ def run(run: Run) -> RunRecord:
     prepare_machine(config)
     folder = open_shards(config)
     model = load(config.value("checkpoint"), device=device_of(config))
+    unlike = check_contract(model.config, load_preprocess(config.value("checkpoint")), folder, say=run.say)
     table = embed(config, model, folder, run.progress("embed"))
     target = Path(config.value("table"))
     save_table(table, target)
@@ -34,6 +36,7 @@ def run(run: Run) -> RunRecord:
             "modalities": ", ".join(table.modalities),
             **({"beside": "fused"} if table.fused is not None else {}),
             "width": table.embeddings.shape[2],
+            **summary_of(unlike),
         },
         provenance={"model": table.model_digest, "shards": table.data_digest},
     )

@@ -68,7 +68,18 @@ VERBS = {
         ),
         Verb("explain", "attribution report that leads with its reliability", True, "hdt-fm explain experiment=demo"),
         Verb(
-            "publish", "checkpoint folder with card, checked, ready to hand out", True, "hdt-fm publish experiment=demo"
+            "audit",
+            "what a model tells of people: privacy (membership inference, re-identification)",
+            True,
+            "hdt-fm audit privacy experiment=demo",
+            ("privacy",),
+        ),
+        Verb(
+            "publish",
+            "checkpoint folder with card, checked, ready to hand out; card, check, verify, sign",
+            True,
+            "hdt-fm publish experiment=demo",
+            ("card", "check", "verify", "sign"),
         ),
         Verb(
             "twin",
@@ -82,6 +93,18 @@ VERBS = {
             False,
             "hdt-fm exposure learn people.csv outcome=rmssd --to air_law",
         ),
+        Verb(
+            "consent",
+            "a register of who agreed to what, who left and what they touched: give, withdraw, status, ...",
+            False,
+            "hdt-fm consent status consent_register root=runs",
+        ),
+        Verb(
+            "import",
+            "a foreign or older file of weights -> checkpoint folder, read apart and recorded",
+            False,
+            "hdt-fm import theirs.pth --to model model=hdt-fm-wrist-s rename=names.yaml fresh=heads",
+        ),
         Verb("demo", "the whole path on a simulated cohort", True, "hdt-fm demo"),
     )
 }
@@ -94,7 +117,7 @@ OPTIONS = """Options (before or after the overrides):
   --multirun       pretrain, evaluate: a run for each combination of overrides with several values (loss=a,b seed=0,1),
                    one after another, each in its own folder under ROOT/sweep; launcher=slurm: pretrain, each a job
   --version        print the version
-  --to PLACE       publish: hub; fetch, twin: a folder (`hdt-fm fetch --help` has its other options)
+  --to PLACE       publish: hub; fetch, twin, import: a folder (`hdt-fm fetch --help` has its other options)
 
 Overrides are Hydra's: key=value, group=name (e.g. experiment=stress_predict encoder=resnet training.steps=500).
 """

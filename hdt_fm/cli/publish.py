@@ -1,37 +1,51 @@
-"""`hdt-fm publish [--to hub]`: the checkpoint folder with its card, refused unless every line can be stood behind."""
+"""`hdt-fm publish [--to hub]`: checkpoint and documents as one folder, refused unless every line can be stood by."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hdt_fm.checkpoint import load
+from hdt_fm.checkpoint import load, model_digest
 from hdt_fm.cli.compose import Config
+from hdt_fm.cli.config_files import config_root
 from hdt_fm.cli.run import Run
 from hdt_fm.cli.settings import PublishSettings
 from hdt_fm.cli.workflow import encoder_digest, open_cohorts, open_shards
+from hdt_fm.consent.register import is_register
+from hdt_fm.consent.remedies import withdrawn_in_lineage
 from hdt_fm.data.shards import ShardFolder
-from hdt_fm.report.card import CardFacts, data_facts
+from hdt_fm.report.card_facts import CardFacts, read_card
 from hdt_fm.report.check import check
+from hdt_fm.report.data_facts import data_facts
+from hdt_fm.report.evidence import AUDIT_NAME, EXPLANATION_JSON
 from hdt_fm.report.hub import push_to_hub
 from hdt_fm.report.publish import assemble
 from hdt_fm.schema.errors import ConfigError, PublishError
 from hdt_fm.schema.result import RunRecord
 
-STATIONS = ("shard", "pretrain", "embed", "finetune", "evaluate", "explain")
+STATIONS = ("shard", "pretrain", "embed", "finetune", "evaluate", "explain", "audit")
+# Cards of the experiments that come with hdt_fm; `house` has what they have in common.
+CARDS = Path("experiment", "cards")
 
 
 def run(run: Run) -> RunRecord:
     """Assemble, check, load back, and push when asked."""
     config = run.config
     settings = config.section("publish", PublishSettings)
-    target = run.folder / "model"
+    root, target = Path(config.value("root")), run.folder / "model"
+    explanation = root / "explain" if settings.attribution and (root / "explain" / EXPLANATION_JSON).is_file() else None
+    audit = root / "audit" / AUDIT_NAME
+    explained = _explained(root) if explanation else {}
     assemble(
         Path(settings.checkpoint),
-        records=[*_records(Path(config.value("root"))), *_elsewhere(settings.evaluations)],
+        records=[*_records(root), *_elsewhere(settings.evaluations)],
         data=[data_facts(folder.manifest) for folder in _folders(config)],
-        card_facts=_facts(config, settings),
+        card_facts=card_of(settings, str(config.value("name"))),
         folder=target,
-        reload=lambda folder: {encoder_digest(load(folder))},
+        reload=lambda folder: _names(folder, explained),
+        audit=audit if audit.is_file() else None,
+        explanation=explanation,
+        withdrawn=partial(still_in_lineage, config, settings.consent),
     )
     outputs, summary = {"published": target}, {"checked": "every file, digest and number"}
     if config.value("to") == "hub":
@@ -41,7 +55,10 @@ def run(run: Run) -> RunRecord:
         summary["pushed"] = push.url
     return run.finish(
         outputs=outputs,
-        following=(f"python -c \"import hdt_fm; print(hdt_fm.load('{target}'))\"",),
+        following=(
+            f"hdt-fm publish check {target}",
+            f"python -c \"import hdt_fm; print(hdt_fm.load('{target}'))\"",
+        ),
         summary=summary,
         provenance={"published": encoder_digest(load(target))},
     )
@@ -55,9 +72,51 @@ def plan(config: Config) -> dict[str, Any]:
     problems = check(target) if target.is_dir() else ["nothing published yet"]
     return {
         "checkpoint": "loads" if load(settings.checkpoint) else "",
+        "card": card_of(settings, str(config.value("name"))).summary,
         "records": ", ".join(there),
         "problems": "; ".join(problems) or "none",
     }
+
+
+def card_of(settings: PublishSettings, name: str) -> CardFacts:
+    """The card that `publish.card` names: files, or names of cards that come with hdt_fm.
+
+    Raises:
+        ConfigError: If it names none.
+    """
+    if not settings.card:
+        raise ConfigError(
+            "There is no card: nobody has said what this model is for",
+            where="publish.card",
+            expected="a card.yaml, or the name of a card of an experiment",
+            fix="`hdt-fm publish card --to card.yaml` writes one to fill in; then publish.card=card.yaml",
+        )
+    cards = (settings.card,) if isinstance(settings.card, str) else settings.card
+    return read_card([_card_path(one) for one in cards], name=name)
+
+
+def _card_path(told: str) -> Path:
+    ours = config_root() / CARDS / f"{told}.yaml"
+    return ours if Path(told).name == told and ours.is_file() else Path(told)
+
+
+def _names(folder: Path, explained: dict[str, str]) -> set[str]:
+    """Digests by which results, an audit or a report may name the model of a folder.
+
+    A report may be of the same encoder with a head beside it, since heads are taught after the encoder is done.
+    """
+    model = load(folder)
+    encoder = encoder_digest(model)
+    return {encoder, model_digest(model), *(whole for whole, body in explained.items() if body == encoder)}
+
+
+def _explained(root: Path) -> dict[str, str]:
+    """Digest of the checkpoint with heads, to that of its encoder; empty where the run has none."""
+    folder = root / "finetune" / "checkpoint"
+    if not folder.is_dir():
+        return {}
+    model = load(folder)
+    return {model_digest(model): encoder_digest(model)}
 
 
 def _records(root: Path) -> list[RunRecord]:
@@ -82,6 +141,14 @@ def _elsewhere(folders: Sequence[str]) -> list[RunRecord]:
     return found
 
 
+def still_in_lineage(config: Config, register: str | None) -> list[str]:
+    """Why people who left are still in the lineage, by a register; a consent table knows of nobody who left."""
+    if register is None or not is_register(Path(register)):
+        return []
+    shards = [Path(one) for one in config.value("cohorts") or [config.value("shards")]]
+    return withdrawn_in_lineage(Path(register), Path(config.value("checkpoint")), shards)
+
+
 def _folders(config: Config) -> list[ShardFolder]:
     """The cohorts that the encoder was trained on, the evaluated one last."""
     if config.value("cohorts") is None:
@@ -90,8 +157,3 @@ def _folders(config: Config) -> list[ShardFolder]:
     evaluated = Path(config.value("shards"))
     last = ShardFolder.open(evaluated).digest if evaluated.is_dir() else None
     return sorted(folders, key=lambda folder: folder.digest == last)
-
-
-def _facts(config: Config, settings: PublishSettings) -> CardFacts:
-    given = settings.model_dump(exclude={"repo_id", "private", "checkpoint", "evaluations"})
-    return CardFacts(name=str(config.value("name")), **given)

@@ -14,6 +14,7 @@ from typing import Any
 
 import hdt_fm
 from hdt_fm.cli.compose import Config, compose_config
+from hdt_fm.cli.environment import guarded_environment
 from hdt_fm.cli.launch import refuse_launcher
 from hdt_fm.cli.main import EXIT_INTERRUPTED, EXIT_OK, Options
 from hdt_fm.cli.progress import Report, reporter
@@ -67,6 +68,11 @@ class Run:
 
 def run_verb(name: str, options: Options, overrides: list[str]) -> int:
     """Run a verb from the command line."""
+    with guarded_environment():
+        return _run_verb(name, options, overrides)
+
+
+def _run_verb(name: str, options: Options, overrides: list[str]) -> int:
     if options.multirun:
         return import_module("hdt_fm.cli.sweep").run_sweep(name, options, overrides)
     config = compose_config(name, overrides)

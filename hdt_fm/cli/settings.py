@@ -204,6 +204,7 @@ class AuditSettings(Plain):
 class PublishSettings(Plain):
     checkpoint: str
     card: str | tuple[str, ...] | None
+    consent: str | None
     attribution: bool
     evaluations: tuple[str, ...]
     repo_id: str | None

@@ -14,6 +14,7 @@ from torch import nn
 from hdt_fm.checkpoint import Model, build_model, model_digest
 from hdt_fm.cli.cohorts import NOBODY, Cohorts, People, Rows, joined
 from hdt_fm.cli.compose import Config
+from hdt_fm.cli.contract import typical_of_people
 from hdt_fm.cli.progress import Report
 from hdt_fm.cli.settings import EmbedSettings, LoggerSettings, SplitSettings, TrainingSettings
 from hdt_fm.data.embeddings import compute_embeddings
@@ -265,7 +266,7 @@ def train_over(
         model=model,
         loss=loss,
         datamodule=cohorts.data(batch_size=training.batch_size, people_per_pool=training.people_per_pool, seed=seed),
-        preprocess=cohorts.preprocess(),
+        preprocess=cohorts.preprocess(typical_of_people(cohorts)),
         run_dir=run_dir,
         val_every=training.val_every if cohorts.watched else 0,
         augment=augment,

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from hdt_fm.data.shards import ShardFolder
 from hdt_fm.data.stream import OrderedBatches
 from hdt_fm.schema.embedding import EmbeddingTable
-from hdt_fm.schema.errors import CorruptShardError, ShardError
+from hdt_fm.schema.errors import CorruptShardError, HdtError, ShardError
 from hdt_fm.schema.protocols import Embeddings
 from hdt_fm.schema.shard import LabelColumn
 
@@ -156,7 +157,7 @@ def load_table(folder: Path | str) -> EmbeddingTable:
 
     Raises:
         ShardError: If there is no table, or it is of another version.
-        CorruptShardError: If the arrays are not the ones that `table.json` was written for.
+        CorruptShardError: If the arrays are not the ones that `table.json` was written for, or no table.
     """
     folder = Path(folder)
     try:
@@ -178,8 +179,23 @@ def load_table(folder: Path | str) -> EmbeddingTable:
             where=f"{folder.name}/{ARRAYS_NAME}",
             fix="make it again with `hdt-fm embed`",
         )
-    arrays = load(data)
+    try:
+        return _table(facts, load(data))
+    except (SafetensorError, KeyError, TypeError, ValueError, HdtError) as error:
+        # Both files can be of one hand, so that equal digests say nothing of what is in them.
+        raise CorruptShardError(
+            "The files of an embedding table hold no table",
+            where=folder.name,
+            expected=f"arrays named {', '.join(_ARRAYS)}, of one length, as safetensors",
+            got=type(error).__name__,
+            fix="make it again with `hdt-fm embed`",
+        ) from None
+
+
+def _table(facts: dict[str, Any], arrays: dict[str, NDArray]) -> EmbeddingTable:
     fields: dict[str, Any] = {name: arrays[name] for name in _ARRAYS} | {name: facts[name] for name in _PLAIN}
+    if any(len(array) != len(arrays["subject"]) for array in arrays.values()):
+        raise ValueError("arrays of several lengths")
     return EmbeddingTable(
         **fields,
         fused=arrays.get(_FUSED),

@@ -8,23 +8,34 @@ i16 members are codes: value = code * lsb + offset, with the numbers in manifest
 Never call webdataset's own `.decode()` on shards that you did not make: it runs pickles.
 """
 
-import io
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import numpy as np
 
 from hdt_fm.schema.codec import CODECS, Codec, decoded
+from hdt_fm.schema.errors import ShardError
 from hdt_fm.schema.npy import MAX_HEADER, parse_npy_header
+
+_BLOCK = re.compile(r"b[0-9]{6}")
 
 
 def decode(sample: Mapping[str, Any]) -> dict[str, Any]:
     """Members of a webdataset sample as arrays, plain or packed, without their suffix; others stay bytes.
 
     Raises:
-        ShardError: If a packed member is not what its header declares.
+        ShardError: If a member is not a plain array of what its header declares, or the sample is no block of a shard:
+            webdataset keeps `../../name` and `/name` as keys, and whoever made a path of one would write there.
         ConfigError: If the library of its codec is not installed.
     """
+    if "__key__" in sample and not _BLOCK.fullmatch(str(sample["__key__"])):
+        raise ShardError(
+            "A sample is not a block of a shard",
+            where="the key of a sample",
+            expected="bNNNNNN",
+            fix="do not trust this shard; get it from its maker again",
+        )
     arrays = {}
     for name, value in sample.items():
         member, dot, rest = name.partition(".npy")
@@ -35,9 +46,10 @@ def decode(sample: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _array(value: bytes, codec: Codec, name: str) -> np.ndarray:
+    dtype, shape, header = parse_npy_header(value[:MAX_HEADER], len(value), packed=codec != "none", where=name)
     if codec == "none":
-        return np.load(io.BytesIO(value), allow_pickle=False)
-    dtype, shape, header = parse_npy_header(value[:MAX_HEADER], len(value), packed=True, where=name)
+        # A copy: what comes of webdataset may be written into, and bytes may not.
+        return np.frombuffer(value, dtype=dtype, offset=header).reshape(shape).copy()
     return decoded(memoryview(value)[header:], codec, dtype, shape, where=name)
 
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hdt_fm.report.check import CARD_NAME, check
+from hdt_fm.report.check import check
+from hdt_fm.report.documents.readme import NAME as CARD_NAME
 from hdt_fm.schema.errors import PublishError
 
 

@@ -176,8 +176,7 @@ QUICKLY = [
     "protocol.label=stress",
     *TINY,
 ]
-SAID = ["publish.summary=A model of two cohorts.", "publish.intended_use=Tests.", "publish.authors=nobody"]
-SAID += ["publish.limits=[Simulated people only.]"]
+SAID = ["publish.card=[house,demo]"]
 
 
 def evaluated(root: Path, folders: dict[str, Path], cohort: str, *more: str) -> int:

@@ -23,7 +23,7 @@ from hdt_fm.schema.result import RunRecord
 
 def test_every_configured_verb_has_a_config_and_a_module() -> None:
     configured = [name for name, verb in VERBS.items() if verb.configured]
-    assert len(configured) == 9
+    assert len(configured) == 10
     for name in configured:
         assert (config_root() / f"{name}.yaml").is_file()
     for name in VERBS:

@@ -22,7 +22,7 @@ TINY = ["debug=tiny", "training.steps=6", "training.val_every=3", "encoder.slots
 TINY += ["split.validation=0.2", "near_s=4.0", "protocol.label=stress", "finetune.context=2"]
 TINY += ["protocol.personal=[nothing]"]
 ASKED = "covariates=[bmi,apoe]"
-PUBLISH = ["publish.summary=A test.", "publish.intended_use=Tests.", "publish.limits=[Made up.]", "publish.authors=us"]
+PUBLISH = ["publish.card=[house,demo]"]
 
 
 def bmi_of(person: int) -> str:
@@ -77,7 +77,7 @@ def walked(folders, tmp_path_factory) -> Path:
         ("embed", []),
         ("finetune", []),
         ("evaluate", ["protocol.also=[missing_modalities,zero_shot]"]),
-        ("explain", ["explain.windows=2"]),
+        ("explain", ["explain.windows=2", "explain.withhold_waveforms=true"]),
         ("publish", PUBLISH),
     ):
         settings = [f"root={root}", f"shards={folders['told']}", ASKED, *TINY, *more]

@@ -6,19 +6,12 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from hdt_fm.report.card import (
-    CardFacts,
-    DataFacts,
-    data_facts,
-    energy,
-    evaluation,
-    flat,
-    in_header,
-    refuse_unready,
-    render,
-    slug,
-    without_small_cells,
-)
+from hdt_fm.report.card_facts import CardFacts
+from hdt_fm.report.data_facts import DataFacts, data_facts, without_small_cells
+from hdt_fm.report.documents.readme import evaluation, in_header, make, slug
+from hdt_fm.report.facts import Facts
+from hdt_fm.report.licences import refuse_unready
+from hdt_fm.report.records import energy, flat, kwh
 from hdt_fm.report.tables import markdown
 from hdt_fm.schema.errors import PublishError
 from hdt_fm.schema.manifest import ModelConfig, Part, Preprocess
@@ -28,12 +21,8 @@ from hdt_fm.schema.shard import ModalityColumn, ShardManifest
 
 
 @pytest.fixture
-def card(
-    checkpoint: Path, card_facts: CardFacts, data: DataFacts, records: tuple[RunRecord, ...], result: Result
-) -> str:
-    config = ModelConfig.model_validate_json((checkpoint / "config.json").read_bytes())
-    preprocess = Preprocess.model_validate_json((checkpoint / "preprocess.json").read_bytes())
-    cards = [render(card_facts, (data,), records, (result,), config, preprocess) for _ in range(2)]
+def card(facts: Facts) -> str:
+    cards = [make(facts) for _ in range(2)]
     assert cards[0] == cards[1]
     return cards[0]
 
@@ -75,7 +64,11 @@ def test_the_card_holds_the_table_and_the_facts(card: str, result: Result) -> No
         "| time | 1834.2 s |",
         "0.528 hours of wall time",
         "pseudonymised, not anonymous",
-        "gaps between groups of people are unknown",
+        "gaps between groups of people are unknown.** Nothing is known of the people but sex and site. Known of",
+        "**No privacy audit of this model was made.** Too few people were kept from training.",
+        "- May serve worse: People whose skin was not among those measured.",
+        "Release 1.0 of 2026-11-20, stage: research.",
+        "- `sbom.cdx.json`: software and model card",
         "https://creativecommons.org/licenses/by/4.0/legalcode",
         "- Trained on 14 people of one laboratory.",
     ):
@@ -84,7 +77,7 @@ def test_the_card_holds_the_table_and_the_facts(card: str, result: Result) -> No
 
 def test_the_card_reads_well(card: str) -> None:
     assert "\n\n\n" not in card
-    assert not re.search(r"[{}]{2}|{%|None|nan", card)
+    assert not re.search(r"[{}]{2}|{%|None|\bnan\b", card)
     assert not [line for line in card.splitlines() if line != line.rstrip()]
     tables = re.findall(r"(?:^\|.*\n)+", card, re.MULTILINE)
     assert len(tables) >= 5
@@ -119,8 +112,9 @@ def test_provenance_is_flattened_in_its_own_order() -> None:
 
 def test_energy_is_taken_where_a_record_holds_it(records: tuple[RunRecord, ...]) -> None:
     assert list(energy(records)) == []
-    metered = records[0].model_copy(update={"summary": {"energy_kWh": 0.02}})
-    assert list(energy((metered,))) == [("pretrain", "energy_kWh: 0.02")]
+    metered = records[0].model_copy(update={"summary": {"energy_kWh": 0.02, "price_per_kwh": 0.3, "kwh": None}})
+    assert list(energy((metered,))) == [("pretrain", "energy_kWh", "0.02"), ("pretrain", "price_per_kwh", "0.3")]
+    assert list(kwh((metered, records[1]))) == [("pretrain", 0.02)]
 
 
 @pytest.mark.parametrize(
@@ -165,6 +159,7 @@ def test_of_an_exact_age_no_value_of_a_few_is_named(manifest: ShardManifest) -> 
 def test_the_card_says_which_facts_about_people_are_read(
     card_facts: CardFacts, data: DataFacts, records: tuple[RunRecord, ...], result: Result
 ) -> None:
+    told = {"card": card_facts, "data": (data,), "records": records, "results": (result,)}
     ppg = ModalityColumn(name="ppg", unit="au", channels=1, sampling_rate_hz=16, samples=160, encoding="f32")
     static = ModalityColumn(name="static", unit="au", channels=1, sampling_rate_hz=0.3, samples=3, encoding="f32")
     read = [{"name": "bmi", "center": 25.125, "scale": 4.5}, {"name": "apoe", "levels": ["rare", "33", "34"]}]
@@ -178,14 +173,12 @@ def test_the_card_says_which_facts_about_people_are_read(
     )
     preparation = Preparation(window_s=10, hop_s=5, modalities={"ppg": ModalityPreparation(sampling_rate_hz=16)})
     preprocess = Preprocess(preparation=preparation, modalities=config.modalities)
-    card = render(card_facts, (data,), records, (result,), config, preprocess)
+    card = make(Facts(**told, config=config, preprocess=preprocess))
     assert "facts about the person as modality `static`" in card
     assert "`bmi` (a number), `apoe` (3 levels)" in card
     assert "rare" not in card
     assert "25.125" not in card
     assert "| `static` |" not in card
     plain = config.model_copy(update={"modalities": (ppg,), "per_modality": {}})
-    without = render(
-        card_facts, (data,), records, (result,), plain, Preprocess(preparation=preparation, modalities=(ppg,))
-    )
+    without = make(Facts(**told, config=plain, preprocess=Preprocess(preparation=preparation, modalities=(ppg,))))
     assert "facts about the person" not in without

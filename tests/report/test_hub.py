@@ -4,14 +4,14 @@ import base64
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hdt_fm.report.publish import assemble, push_to_hub
+from hdt_fm.report.publish import push_to_hub
 from hdt_fm.schema.errors import PublishError
 
 
@@ -91,11 +91,6 @@ def hub() -> Iterator[Hub]:
     thread.join()
 
 
-@pytest.fixture
-def published(checkpoint: Path, publish_inputs: Callable[..., dict[str, Any]], tmp_path: Path) -> Path:
-    return assemble(checkpoint, **publish_inputs(), folder=tmp_path / "model")
-
-
 def test_every_file_arrives_whole(published: Path, hub: Hub) -> None:
     push = push_to_hub(published, "lab/model", token="hf_stand_in", endpoint=hub.address)
     assert push.url == f"{hub.address}/lab/model/commit/abc"
@@ -131,3 +126,14 @@ def test_a_refusing_hub_and_a_bad_name_speak(published: Path, hub: Hub) -> None:
     with pytest.raises(PublishError, match="did not take"):
         push_to_hub(published, "lab/model", token="hf_stand_in", endpoint=hub.address)
     assert hub.files == {}
+
+
+def test_the_librarys_own_endpoint_setting_is_kept_and_a_signature_goes_along(
+    published: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As HF_ENDPOINT sets it when the library is imported."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.address)
+    (published / "model.sig").write_text("{}")
+    push_to_hub(published, "lab/model", token="hf_stand_in")
+    assert hub.files["model.sig"] == b"{}"
+    assert "croissant.json" in hub.files

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hdt_fm.checkpoint import load, model_digest
-from hdt_fm.report.card import CardFacts
+from hdt_fm.report.card_facts import CardFacts
 from hdt_fm.report.check import digest_of
 from hdt_fm.report.publish import assemble, check, verify_sums
 from hdt_fm.schema.errors import PublishError
@@ -21,16 +21,12 @@ Inputs = Callable[..., dict[str, Any]]
 FILES = {
     *("model.safetensors", "config.json", "preprocess.json", "stored_embedding.safetensors"),
     *("result.json", "provenance.json", "README.md", "LICENSE", "SHA256SUMS"),
+    *("chai_model_card.xml", "tripod_ai.md", "croissant.json", "sbom.cdx.json", "CITATION.cff"),
 }
 
 
 def reload(folder: Path) -> set[str]:
     return {model_digest(load(folder))}
-
-
-@pytest.fixture
-def published(checkpoint: Path, publish_inputs: Inputs, tmp_path: Path) -> Path:
-    return assemble(checkpoint, **publish_inputs(), folder=tmp_path / "out" / "model", reload=reload)
 
 
 def resummed(folder: Path) -> Path:
@@ -202,7 +198,7 @@ def test_weights_that_do_not_fit_and_results_of_another_model(
         ("result.json", "0.7654321", "0.8654321", "number in the tables"),
         ("result.json", '"role": "baseline"', '"role": "ours"', "contract"),
         ("result.json", '"version": 1', '"version": 1, "extra": 2', "contract"),
-        ("provenance.json", '"licence": "CC-BY-4.0"', '"licence": ""', "card cannot be made"),
+        ("provenance.json", '"licence": "CC-BY-4.0"', '"licence": ""', "data's licence is missing"),
         ("preprocess.json", '"unit": "uS"', '"unit": "S"', "other signals"),
         ("config.json", "{", "[", "contract"),
     ],

@@ -90,7 +90,7 @@ class AlertTarget(nn.Module):
     def _parts(self, values: Tensor, known: Tensor) -> Float[Tensor, "batch indicator"]:
         surprise = torch.where(known, (values - self.expected) / self.chance, 0.0)  # type: ignore[operator]
         if not bool((self.shift != 0).any()):  # type: ignore[union-attr]
-            return surprise.square().clamp(max=MOST_SQUARE) / (2.0 * known.sum(1, keepdim=True)).sqrt()
+            return surprise.square().clamp(max=MOST_SQUARE) / (2.0 * _counted(known)).sqrt()
         if len(self.usual.names) == 1:
             return surprise * self.shift.sign()  # type: ignore[operator]
         weight, size = self._weights(known)
@@ -100,7 +100,7 @@ class AlertTarget(nn.Module):
         """What squares add up to by chance."""
         if bool((self.shift != 0).any()):  # type: ignore[union-attr]
             return torch.zeros(len(known), 1, dtype=torch.float64)
-        return (known.sum(1, keepdim=True) / 2.0).sqrt()
+        return (_counted(known) / 2.0).sqrt()
 
     def _weights(self, known: Tensor) -> tuple[Tensor, Float[Tensor, "batch 1"]]:
         """By how much each indicator that was measured speaks for illness, and the SD of the sum of all."""
@@ -111,5 +111,10 @@ class AlertTarget(nn.Module):
         weight = torch.linalg.solve(both, shift[..., None])[..., 0]
         weight = torch.where(weight * shift > 0, weight, 0.0)
         size = torch.einsum("bi,ij,bj->b", weight, between, weight).sqrt()
-        learned = 1 + (known.sum(1) - 1) / max(self.usual.nights, FEWEST_NIGHTS)
+        learned = 1 + (_counted(known)[:, 0] - 1) / max(self.usual.nights, FEWEST_NIGHTS)
         return weight, (size * learned.sqrt())[:, None]
+
+
+def _counted(known: Bool[Tensor, "batch indicator"]) -> Float[Tensor, "batch 1"]:
+    """As double numbers: a whole number times a float would be rounded as a single one."""
+    return known.sum(1, keepdim=True).double()

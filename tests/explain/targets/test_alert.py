@@ -61,18 +61,18 @@ def test_where_a_direction_is_known_the_score_is_the_watchs() -> None:
     want = along(surprise, shift, between, np.full(6, of.nights))
     got = AlertTarget(of)(batch)[:, 0].numpy()
     assert np.ptp(want) > 2
-    np.testing.assert_allclose(got, want, atol=1e-6)
+    np.testing.assert_allclose(got, want, atol=1e-12)
 
 
 def test_where_either_way_counts_and_of_one_indicator() -> None:
     values, batch = nights()
     of = usual(directed=False)
     got = AlertTarget(of)(batch)[:, 0].numpy()
-    np.testing.assert_allclose(got, anywhere((values - of.expected) / of.chance), atol=1e-6)
+    np.testing.assert_allclose(got, anywhere((values - of.expected) / of.chance), atol=1e-12)
     one = usual(count=1)
     rows = torch.tensor([0, 1, 2, 3, 5])
     alone = AlertTarget(one)(batch.select(rows))[:, 0].numpy()
-    np.testing.assert_allclose(alone, (values[rows.numpy(), 0] - 58.0) / 2.0, atol=1e-6)
+    np.testing.assert_allclose(alone, (values[rows.numpy(), 0] - 58.0) / 2.0, atol=1e-12)
 
 
 @pytest.mark.parametrize("directed", [True, False])
@@ -105,12 +105,12 @@ def test_parts_are_those_that_the_twin_tells() -> None:
     of = usual()
     surprise = (values - of.expected) / of.chance
     twin = parts_along(surprise, np.tile(of.shift, (6, 1)), np.tile(of.between, (6, 1, 1)), np.full(6, of.nights))
-    np.testing.assert_allclose(parts_of(AlertTarget(of), batch), np.nan_to_num(twin), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(parts_of(AlertTarget(of), batch), np.nan_to_num(twin), rtol=0, atol=1e-12)
     # Of squares the twin takes off what chance makes, for a whole score; against a night just as expected it cancels.
     known = np.isfinite(surprise)
     by_chance = known / np.sqrt(2 * known.sum(axis=1, keepdims=True))
     either = parts_of(AlertTarget(usual(directed=False)), batch) - by_chance
-    np.testing.assert_allclose(either, np.nan_to_num(parts_anywhere(surprise)), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(either, np.nan_to_num(parts_anywhere(surprise)), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("effect", [[5.0, -8.0, 1.0, 0.5], [0.0, 0.0, 0.0, 0.0], [5.0]])
@@ -137,8 +137,8 @@ def test_parts_of_a_night_of_a_real_watch(effect: list[float]) -> None:
     assert told.heard.all()
     assert np.ptp(np.append(told.parts, 0.0)) > 0.3
     by_chance = 0.0 if any(effect) else 1 / np.sqrt(2 * count)
-    np.testing.assert_allclose(parts_of(target, batch) - by_chance, told.parts, rtol=0, atol=1e-6)
-    assert target(batch)[0, 0].item() == pytest.approx(told.parts.sum(), abs=1e-6)
+    np.testing.assert_allclose(parts_of(target, batch) - by_chance, told.parts, rtol=0, atol=1e-12)
+    assert target(batch)[0, 0].item() == pytest.approx(told.parts.sum(), abs=1e-12)
 
 
 def test_what_was_not_measured_has_no_part() -> None:

@@ -1,0 +1,1 @@
+"""A foreign or older file of weights becomes a checkpoint of ours: read apart, renamed, counted, recorded."""

@@ -1,0 +1,151 @@
+"""`hdt-fm publish card | check | verify | sign`: the card to fill in, and what is done to a published folder."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hdt_fm.cli.main import EXIT_OK, Options
+from hdt_fm.schema.errors import ConfigError, HdtError, unknown_name
+
+# Nothing was wrong with the command; the folder is.
+EXIT_REFUSED = 1
+USAGE = {
+    "card": """usage: hdt-fm publish card --to FILE [--json]
+
+  Writes a card.yaml with every field and what it means. Its placeholders block publication until they are filled in;
+  then: hdt-fm publish publish.card=FILE. All else that a published folder says comes from the run's records.""",
+    "check": """usage: hdt-fm publish check FOLDER [forbidden=FILE] [--json]
+
+  Every reason why a published folder may not go out, rule by rule; all documents are made again from its records and
+  compared to the byte. Ends with 0 if it may go out, 1 if not.
+
+  forbidden=FILE  words that must stand in no file, one a line, such as the raw ids of a cohort; never printed""",
+    "verify": """usage: hdt-fm publish verify FOLDER [key=PUBLIC.pem] [--json]
+
+  What a receiver asks: do the checksums fit, is the signature of this key, does the model load, does it make of the
+  stored input what it made when it was published. Ends with 0 if all is so, 1 if not.
+
+  key=PUBLIC.pem  of who signed; without it the signature is not looked at, and that is said""",
+    "sign": """usage: hdt-fm publish sign FOLDER [--json]
+
+  Writes model.sig, a signature of every file, after `publish check` found nothing. The private key (elliptic curve,
+  PEM) is in the environment: HDT_FM_SIGNING_KEY, or HDT_FM_SIGNING_KEY_FILE with its path; never in a config.
+  Needs pip install 'hdt-fm[signing]'.""",
+}
+KNOWN = {"card": ("to",), "check": ("forbidden",), "verify": ("key",), "sign": ()}
+Done = tuple[dict[str, Any], int]
+
+
+def run(options: Options, arguments: list[str]) -> int:
+    """Do one of them; `--json` prints what was found as one object."""
+    word, rest = arguments[0], arguments[1:]
+    if options.help or not rest:
+        print(USAGE[word])
+        return EXIT_OK
+    paths = [one for one in rest if "=" not in one]
+    settings = dict(one.split("=", 1) for one in rest if "=" in one)
+    for key in settings:
+        if key not in KNOWN[word]:
+            raise unknown_name("setting", key, KNOWN[word], where=f"publish {word}")
+    if len(paths) != (0 if word == "card" else 1) or not all(settings.values()):
+        raise ConfigError(f"`publish {word}` is not called like this", expected=USAGE[word].splitlines()[0])
+    told, status = DO[word](settings, *map(Path, paths))
+    print(json.dumps(told) if options.json else "\n".join(_lines(told)))
+    return status
+
+
+def _card(settings: dict[str, str]) -> Done:
+    from hdt_fm.report.card_facts import template
+
+    target = Path(settings["to"])
+    if target.exists():
+        raise ConfigError("There is something at this place already", where=str(target), fix="choose another name")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(template(), encoding="utf-8")
+    return {"card": str(target), "next": f"fill it in, then hdt-fm publish publish.card={target}"}, EXIT_OK
+
+
+def _check(settings: dict[str, str], folder: Path) -> Done:
+    from hdt_fm.report.check import by_rule
+
+    found = by_rule(_folder(folder), forbidden=_words(settings.get("forbidden")))
+    problems = {rule: said for rule, said in found.items() if said}
+    told = {"rules": len(found), "may go out": not problems, "problems": problems}
+    return told, EXIT_REFUSED if problems else EXIT_OK
+
+
+def _verify(settings: dict[str, str], folder: Path) -> Done:
+    from hdt_fm.checkpoint import load, model_digest
+    from hdt_fm.cli.workflow import encoder_digest
+    from hdt_fm.report.facts import PROVENANCE_NAME, Provenance, read_record
+    from hdt_fm.report.rules.files import verify_sums
+    from hdt_fm.report.rules.folder import SIGNATURE_NAME
+    from hdt_fm.report.signature import signature_problems
+    from hdt_fm.schema.manifest import SUMS_NAME
+
+    folder = _folder(folder)
+    sums = verify_sums(folder) if (folder / SUMS_NAME).is_file() else [f"there is no {SUMS_NAME}"]
+    problems, told = {"checksums": sums}, {"checksums": "fit"}
+    if "key" in settings:
+        problems["signature"], told["signature"] = signature_problems(folder, Path(settings["key"])), "is of this key"
+    else:
+        there = (folder / SIGNATURE_NAME).is_file()
+        told["signature"] = "not looked at: give key=PUBLIC.pem" if there else "none"
+    try:
+        # Strict: every tensor, every checksum, and the stored embedding made again.
+        model = load(folder)
+        told |= {"loads": "yes", "stored embedding": "reproduced", "model": model_digest(model)}
+        named = read_record(folder / PROVENANCE_NAME, Provenance).model_digests
+        if named and not {model_digest(model), encoder_digest(model)} & set(named):
+            problems["provenance"] = [f"{PROVENANCE_NAME} is of another model"]
+    except HdtError as error:
+        problems["loads"] = [error.problem]
+    problems = {name: said for name, said in problems.items() if said}
+    told = {name: said for name, said in told.items() if name not in problems}
+    return {**told, "problems": problems}, EXIT_REFUSED if problems else EXIT_OK
+
+
+def _sign(settings: dict[str, str], folder: Path) -> Done:
+    from hdt_fm.checkpoint.keys import told_by
+    from hdt_fm.report.check import check
+    from hdt_fm.report.signature import KEY_VARIABLE, sign
+
+    key = told_by(KEY_VARIABLE)
+    if key is None:
+        raise ConfigError(
+            "There is no key to sign with",
+            where=f"environment variable {KEY_VARIABLE} or {KEY_VARIABLE}_FILE",
+            expected="an elliptic-curve private key as PEM",
+            fix="openssl ecparam -name prime256v1 -genkey -noout -out FILE makes one",
+        )
+    problems = check(_folder(folder))
+    if problems:
+        return {"signed": False, "problems": {"check": problems}}, EXIT_REFUSED
+    return {"signed": str(sign(folder, key))}, EXIT_OK
+
+
+def _folder(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise ConfigError(
+            "There is no published folder here", where=str(folder), fix="`hdt-fm publish` makes one: RUN/publish/model"
+        )
+    return folder
+
+
+def _words(path: str | None) -> list[str]:
+    if path is None:
+        return []
+    try:
+        return Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("The list of words cannot be read", where=path, got=type(error).__name__) from error
+
+
+def _lines(told: dict[str, Any]) -> list[str]:
+    """For a person: a line a fact, a line a problem."""
+    lines = [f"{key:<18} {value}" for key, value in told.items() if key != "problems"]
+    return lines + [f"{name}: {one}" for name, said in told.get("problems", {}).items() for one in said]
+
+
+DO: dict[str, Callable[..., Done]] = {"card": _card, "check": _check, "verify": _verify, "sign": _sign}

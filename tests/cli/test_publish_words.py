@@ -1,0 +1,206 @@
+"""`hdt-fm publish card | check | verify | sign` as a user types them, and the cards of the experiments."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+import hdt_fm
+from hdt_fm.audit.record import AUDIT_NAME, PrivacyAudit
+from hdt_fm.checkpoint import build_model, model_digest, save_model
+from hdt_fm.cli.compose import compose_config
+from hdt_fm.cli.config_files import config_root, group_names
+from hdt_fm.cli.main import EXIT_OK, EXIT_USER_ERROR, main
+from hdt_fm.cli.publish import card_of
+from hdt_fm.cli.publish_words import EXIT_REFUSED
+from hdt_fm.cli.settings import PublishSettings
+from hdt_fm.cli.workflow import encoder_digest
+from hdt_fm.report.card_facts import OWED, read_card
+from hdt_fm.report.data_facts import DataFacts
+from hdt_fm.report.evidence import read_audit
+from hdt_fm.report.publish import assemble
+from hdt_fm.report.rules.card_words import placeholder_fields
+from hdt_fm.schema.errors import ConfigError
+from hdt_fm.schema.manifest import ModelConfig, Part, Preprocess
+from hdt_fm.schema.preparation import ModalityPreparation, Preparation
+from hdt_fm.schema.result import Result, Row, RunRecord
+from hdt_fm.schema.shard import ModalityColumn
+
+COLUMNS = (ModalityColumn(name="ppg", unit="au", channels=1, sampling_rate_hz=16, samples=160, encoding="f32"),)
+CARDS = config_root() / "experiment" / "cards"
+
+
+@pytest.fixture(scope="module")
+def assembled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a tiny model, with the card of the demo."""
+    tmp_path = tmp_path_factory.mktemp("published")
+    config = ModelConfig(
+        modalities=COLUMNS,
+        encoder=Part(name="patch_transformer", args={"width": 8, "depth": 1, "heads": 2, "patch_points": 4}),
+        projection=Part(name="projection", args={"dim": 4}),
+        statistics={"ppg": (0.0, 3.0)},
+        window_s=10,
+    )
+    preparation = Preparation(window_s=10, hop_s=5, modalities={"ppg": ModalityPreparation(sampling_rate_hz=16)})
+    save_model(
+        build_model(config), tmp_path / "saved", preprocess=Preprocess(preparation=preparation, modalities=COLUMNS)
+    )
+    model = hdt_fm.load(tmp_path / "saved")
+    row = Row(what="stress", model="encoder", metric="auroc", value=0.7, low=0.6, high=0.8, n=14)
+    beside = row.model_copy(update={"model": "dummy", "role": "baseline", "value": 0.5})
+    protocol = {"model_digest": encoder_digest(model)}
+    result = Result(name="stress", protocol=protocol, rows=(row, beside), required_baselines=("dummy",))
+    counts = {"people": 14, "visits": 14, "hours": 1.0, "windows": 9, "windows_possible": 9, "quarantined": 0}
+    data = DataFacts(
+        **counts,
+        cohort="made up",
+        licence="MIT",
+        source="a program",
+        window_s=10.0,
+        hop_s=5.0,
+        labels=("stress",),
+        consent="all",
+        covariates={},
+        config_digest="c" * 64,
+        input_digest="d" * 64,
+    )
+    return assemble(
+        tmp_path / "saved",
+        records=[RunRecord(verb="evaluate", name="tiny", outputs={}, seconds=1.0, results=(result,))],
+        data=[data],
+        card_facts=read_card([CARDS / "house.yaml", CARDS / "demo.yaml"], name="tiny"),
+        folder=tmp_path / "model",
+        reload=lambda folder: {encoder_digest(hdt_fm.load(folder)), model_digest(hdt_fm.load(folder))},
+    )
+
+
+@pytest.fixture
+def published(assembled: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may spoil."""
+    return Path(shutil.copytree(assembled, tmp_path / "model"))
+
+
+def test_a_card_is_written_filled_in_and_never_over_another(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "new" / "card.yaml"
+    assert main(["publish", "card", "--to", str(path), "--json"]) == EXIT_OK
+    assert json.loads(capsys.readouterr().out)["card"] == str(path)
+    assert "contact" in yaml.safe_load(path.read_text())
+    assert main(["publish", "card", "--to", str(path)]) == EXIT_USER_ERROR
+    assert "something at this place" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["card", "check", "verify", "sign"])
+def test_each_word_says_what_it_takes(word: str, capsys) -> None:
+    assert main(["publish", word]) == EXIT_OK
+    assert f"usage: hdt-fm publish {word}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["check", "a", "b"], "is not called like this"),
+        (["check", "none"], "no published folder"),
+        (["verify", "none"], "no published folder"),
+        (["check", "none", "forbidde=x"], "did you mean 'forbidden'"),
+        (["check", "none", "forbidden="], "is not called like this"),
+        (["sign", "none", "key=secret"], "Unknown setting 'key'"),
+        (["card", "to="], "is not called like this"),
+    ],
+)
+def test_a_mistake_is_named(arguments: list[str], words: str, capsys) -> None:
+    assert main(["publish", *arguments]) == EXIT_USER_ERROR
+    assert words in capsys.readouterr().err
+
+
+def test_check_says_each_reason_by_its_rule(published: Path, tmp_path: Path, capsys) -> None:
+    assert main(["publish", "check", str(published)]) == EXIT_OK
+    assert "may go out         True" in capsys.readouterr().out
+    (tmp_path / "ids.txt").write_text("P07\nprogram\n")
+    arguments = ["publish", "check", str(published), f"forbidden={tmp_path / 'ids.txt'}", "--json"]
+    assert main(arguments) == EXIT_REFUSED
+    told = json.loads(capsys.readouterr().out)
+    assert list(told["problems"]) == ["nothing private"]
+    assert main(["publish", "check", str(published), f"forbidden={tmp_path / 'none.txt'}"]) == EXIT_USER_ERROR
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_verify_loads_and_reproduces_and_sign_holds_every_file(
+    published: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("model_signing", reason="model-signing (extra signing) is not installed")
+    private, public = key_files(tmp_path)
+    assert main(["publish", "verify", str(published), "--json"]) == EXIT_OK
+    told = json.loads(capsys.readouterr().out)
+    assert (told["signature"], told["stored embedding"], told["checksums"]) == ("none", "reproduced", "fit")
+    assert main(["publish", "verify", str(published), f"key={public}"]) == EXIT_REFUSED
+    assert "there is no model.sig" in capsys.readouterr().out
+    assert main(["publish", "sign", str(published)]) == EXIT_USER_ERROR
+    assert "HDT_FM_SIGNING_KEY_FILE" in capsys.readouterr().err
+    monkeypatch.setenv("HDT_FM_SIGNING_KEY_FILE", str(private))
+    assert main(["publish", "sign", str(published)]) == EXIT_OK
+    assert main(["publish", "verify", str(published), f"key={public}"]) == EXIT_OK
+    assert "is of this key" in capsys.readouterr().out
+    with (published / "README.md").open("a") as file:
+        file.write("one more claim")
+    assert main(["publish", "verify", str(published), f"key={public}", "--json"]) == EXIT_REFUSED
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    assert {"checksums", "signature", "loads"} <= set(problems)
+    assert main(["publish", "sign", str(published)]) == EXIT_REFUSED, "what may not go out is not signed"
+
+
+def key_files(home: Path) -> tuple[Path, Path]:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP384R1())
+    private, public = home / "private.pem", home / "public.pem"
+    plain = serialization.NoEncryption()
+    private.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    public.write_bytes(key.public_key().public_bytes(serialization.Encoding.PEM, form))
+    return private, public
+
+
+def test_verify_finds_a_folder_whose_provenance_is_of_another_model(published: Path, capsys) -> None:
+    path = published / "provenance.json"
+    record = json.loads(path.read_text()) | {"model_digests": ["f" * 64]}
+    path.write_text(json.dumps(record))
+    assert main(["publish", "verify", str(published), "--json"]) == EXIT_REFUSED
+    assert "checksums" in json.loads(capsys.readouterr().out)["problems"]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CARDS.glob("*.yaml") if path.stem != "house"))
+def test_the_card_of_each_experiment_is_complete(name: str) -> None:
+    assert name in group_names("experiment")
+    config = compose_config("publish", [f"experiment={name}"])
+    told = card_of(config.section("publish", PublishSettings), name)
+    assert [field for field in OWED if not getattr(told, field)] == []
+    assert placeholder_fields(told) == []
+    simulated = name == "demo"
+    assert (told.privacy_audit == "none") == simulated, "an experiment on people owes an audit"
+
+
+def test_what_the_audit_writes_is_what_the_card_reads(tmp_path: Path) -> None:
+    """Two rooms that may not import each other keep one contract."""
+    written = PrivacyAudit(
+        model="m",
+        encoder="e",
+        shards=("s",),
+        config="c",
+        protocol={},
+        rows=({"metric": "auroc", "value": float("nan")}, {"value": "not resolvable"}),
+        found=("Nothing above chance.",),
+    )
+    (tmp_path / AUDIT_NAME).write_text(written.model_dump_json())
+    read = read_audit(tmp_path)
+    assert read is not None
+    assert (read.model, read.encoder, read.found) == ("m", "e", written.found)
+    assert [row["value"] for row in read.rows] == ["NaN", "not resolvable"]
+
+
+def test_without_a_card_it_says_how_to_get_one() -> None:
+    settings = compose_config("publish", []).section("publish", PublishSettings)
+    with pytest.raises(ConfigError, match="publish card --to"):
+        card_of(settings, "run")
