@@ -24,8 +24,7 @@ def check(exam: Exam) -> Check:
     rule = f"largest change over nudges of {RADIUS:.0%} of the spread: pass <= {MARKS[0]}, warn <= {MARKS[1]}"
     value, output = max_sensitivity(exam, exam.lead), _output_moved(exam)
     meaning = f"Nudges of a fiftieth of each channel's spread change the map by up to {value:.0%} of its size."
-    if value > MARKS[0]:
-        meaning += brittle(output)
+    meaning += brittle(output)
     detail = {"output moved, in spreads": output}
     return Check("sensitivity", at_most(value, MARKS), value, rule, meaning, detail)
 

@@ -47,7 +47,7 @@ class Energy(nn.Module):
 
 
 def report(model: nn.Module, batch: Batch, **settings: object) -> Reliability:
-    return examine(model, batch, attribute(model, batch, target=0, segments=5), **{"orders": 19, **settings})
+    return examine(model, batch, attribute(model, batch, target=0, methods=LEADING, segments=5), **{"orders": 19, **settings})
 
 
 NAMES = (
@@ -78,7 +78,7 @@ def test_a_randomised_finder_gets_a_failing_report(
 
     few = batch.select(torch.arange(6))
     reports = [
-        examine(m, few, attribute(m, few, target=0, segments=16), skill=skill(m), fitness=[FIT], orders=19)
+        examine(m, few, attribute(m, few, target=0, methods=LEADING, segments=16), skill=skill(m), fitness=[FIT], orders=19)
         for m in (finder, random)
     ]
     assert [one.find("skill").verdict for one in reports] == ["pass", "fail"]
@@ -86,7 +86,7 @@ def test_a_randomised_finder_gets_a_failing_report(
 
 
 def test_windows_without_samples_and_nan_are_refused_before_any_test(planted: Batch, finder: nn.Module) -> None:
-    made = attribute(finder, planted, target=0, segments=16)
+    made = attribute(finder, planted, target=0, methods=LEADING, segments=16)
     gone = planted.without(torch.zeros_like(planted.present))
     with pytest.raises(ExplainError, match="no observed sample"):
         examine(finder, gone, made)
@@ -136,7 +136,7 @@ def test_a_constant_output_fails(batch: Batch, constant: nn.Module) -> None:
 
 def test_credits_that_do_not_add_up_fail(batch: Batch) -> None:
     model = Detector()
-    made = attribute(model, batch, target=0)
+    made = attribute(model, batch, target=0, methods=LEADING)
     broken = tuple(
         replace(m, delta=m.delta + 0.2 * np.abs(made.output - made.reference_output)) if m.delta is not None else m
         for m in made.maps
@@ -227,9 +227,32 @@ def test_one_window_of_one_modality_in_double_precision_is_examined(new_batch: C
     def bent(one: Batch) -> Tensor:
         return (one.signals["acc"].values[:, 1].cumsum(-1) * 0.1).tanh().sum(1, keepdim=True)
 
-    made = attribute(bent, batch, target=0, segments=5)
+    made = attribute(bent, batch, target=0, methods=LEADING, segments=5)
     found = examine(bent, batch, made, skill=SKILLED, fitness=[FIT], orders=19)
     assert [check.name for check in found.checks] == list(NAMES)
     assert all(np.isfinite(one) for check in found.checks for one in check.detail.values())
     assert found.find("noise").detail["output moved, in spreads"] < 1  # of its change, since one window has no spread
     assert torch.equal(batch.signals["acc"].values, acc.values.double())
+
+
+def test_a_steady_map_of_an_output_that_noise_moves_is_a_warning(new_batch: Callable[..., Batch]) -> None:
+    """All windows are nearly alike, so the output hardly varies and noise is much of that; the map stays."""
+
+    class Close(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.tensor(1.0))
+
+        def forward(self, batch: Batch) -> Tensor:
+            return self.weight * batch.signals["acc"].values.pow(3).sum((1, 2))[:, None]
+
+    one = new_batch(1, seed=3)
+    batch = one.select(torch.zeros(6, dtype=torch.long))
+    acc = batch.signals["acc"]
+    louder = acc.values * (1 + 0.002 * torch.arange(6.0)[:, None, None])
+    batch = replace(batch, signals={**batch.signals, "acc": replace(acc, values=louder)}, subject=torch.arange(6))
+    found = examine(Close(), batch, attribute(Close(), batch, target=0, methods=LEADING, segments=5), orders=19)
+    check = found.find("noise")
+    assert check.value > 0.8
+    assert check.verdict == "warn"
+    assert "the model is brittle" in check.meaning
