@@ -47,7 +47,9 @@ class Energy(nn.Module):
 
 
 def report(model: nn.Module, batch: Batch, **settings: object) -> Reliability:
-    return examine(model, batch, attribute(model, batch, target=0, methods=LEADING, segments=5), **{"orders": 19, **settings})
+    return examine(
+        model, batch, attribute(model, batch, target=0, methods=LEADING, segments=5), **{"orders": 19, **settings}
+    )
 
 
 NAMES = (
@@ -78,7 +80,9 @@ def test_a_randomised_finder_gets_a_failing_report(
 
     few = batch.select(torch.arange(6))
     reports = [
-        examine(m, few, attribute(m, few, target=0, methods=LEADING, segments=16), skill=skill(m), fitness=[FIT], orders=19)
+        examine(
+            m, few, attribute(m, few, target=0, methods=LEADING, segments=16), skill=skill(m), fitness=[FIT], orders=19
+        )
         for m in (finder, random)
     ]
     assert [one.find("skill").verdict for one in reports] == ["pass", "fail"]
