@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hdt_fm.report import check
+from hdt_fm.report.documents import readme
 from hdt_fm.schema import manifest, published
 from hdt_fm.schema.errors import CheckpointError
 
@@ -21,7 +21,7 @@ def room(tmp_path, monkeypatch):
 
 def test_names_are_those_of_the_doors():
     assert published.CONFIG_NAME == manifest.CONFIG_NAME
-    assert published.CARD_NAME == check.CARD_NAME
+    assert published.CARD_NAME == readme.NAME
 
 
 def test_a_name_is_a_folder_with_a_config(room):

@@ -130,7 +130,8 @@ def answer(model: Model, folder: ShardFolder, home: Path):
     """(head, what is wanted, settings) -> the answer; of the second person unless said otherwise."""
 
     def of(head: str, wanted: Wanted | None = None, *, treated: bool = True, **settings: object):
-        told = {"head": head, "scope": "person", "subject": 1, "window": 0, "people": "unseen", "windows": 4}
+        whom = None if settings.get("scope") == "cohort" else 1
+        told = {"head": head, "scope": "person", "subject": whom, "window": None, "people": "unseen", "windows": 4}
         made = ExplainSettings.model_construct(**{**told, **settings})
         given = replace(wanted or Wanted(), treatments=str(home / "given") if treated else None)
         return answers(model, folder, made, given, pretrained=home / "checkpoint")
