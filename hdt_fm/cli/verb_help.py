@@ -17,11 +17,7 @@ def verb_help(name: str) -> str:
         [
             f"hdt-fm {name}: {verb.summary}",
             f"example: {verb.example}" if verb.example else "",
-            *(
-                [f"and in words: `hdt-fm {name} {' | '.join(verb.words)}` (see --help of each)"]
-                if verb.words
-                else []
-            ),
+            *([f"and in words: `hdt-fm {name} {' | '.join(verb.words)}` (see --help of each)"] if verb.words else []),
             "",
             "Groups:",
             *choices,
