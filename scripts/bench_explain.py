@@ -33,6 +33,7 @@ from hdt_fm.explain.methods import METHODS
 from hdt_fm.explain.methods.features import feature_ids
 from hdt_fm.explain.methods.saliency import spread
 from hdt_fm.explain.page.document import html
+from hdt_fm.explain.page.report import Report
 from hdt_fm.explain.targets.probe import ProbeTarget
 from hdt_fm.heads.probe import Probe
 from hdt_fm.schema.batch import Batch
@@ -125,7 +126,7 @@ def whole(bench: Bench) -> dict[str, float]:
     mapped = time.process_time()
     found = replace(found, reliability=examine(bench.model, bench.batch, found))
     examined = time.process_time()
-    html(found)
+    html(Report(found))
     drawn = time.process_time()
     return {"maps": mapped - began, "gate": examined - mapped, "page": drawn - examined, "report": drawn - began}
 

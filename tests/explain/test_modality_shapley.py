@@ -18,6 +18,7 @@ from hdt_fm.explain.explanation import Check, Reliability, plain
 from hdt_fm.explain.modality_section import section
 from hdt_fm.explain.modality_shapley import MOST_PLAYERS, ModalityShapley, modality_shapley
 from hdt_fm.explain.page.document import html
+from hdt_fm.explain.page.report import Report
 from hdt_fm.explain.targets.probe import probe_target
 from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.errors import ExplainError
@@ -208,7 +209,7 @@ def rendered(batch: Batch, linear: nn.Module) -> Callable[..., str]:
     passed = replace(made, reliability=Reliability((Check("noise", "pass", 1.0, "", ""),)))
 
     def render(found: ModalityShapley, unit: str = "") -> str:
-        text = html(passed, sections=[section(found, unit=unit, draws=200)])
+        text = html(Report(passed, sections=[section(found, unit=unit, draws=200)]))
         return text[text.index('id="modalities"') : text.index('id="agreement"')]
 
     return render

@@ -22,6 +22,7 @@ from hdt_fm.explain.explanation import Explanation
 from hdt_fm.explain.gate.exam import Exam
 from hdt_fm.explain.gate.examine import examined
 from hdt_fm.explain.page.document import PDF_NAME, PNG_NAME, write_report
+from hdt_fm.explain.page.report import Report
 from hdt_fm.schema.result import RunRecord
 
 
@@ -55,15 +56,17 @@ def run(run: Run) -> RunRecord:
     for name, reason in left_out.items():
         run.say(f"left out: {name}: {reason}")
     files = write_report(
-        explanation,
+        Report(
+            explanation,
+            title=f"Attribution: {answer.words}",
+            scope=asked.scope,
+            output_unit=answer.unit,
+            sections=sections,
+            alternative=alternative(told, methods.lead),
+            events=marks(events, asked.batch),
+            withheld=settings.withhold_waveforms,
+        ),
         run.folder,
-        title=f"Attribution: {answer.words}",
-        scope=asked.scope,
-        output_unit=answer.unit,
-        sections=sections,
-        alternative=alternative(told, methods.lead),
-        events=marks(events, asked.batch),
-        withhold_waveforms=settings.withhold_waveforms,
         pictures=settings.pictures,
     )
     return _finish(run, explanation, files, {**methods.left_out, **left_out})

@@ -3,23 +3,19 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from numpy.typing import NDArray
 
-from hdt_fm.explain.explanation import Explanation
 from hdt_fm.explain.page.axis import TimeAxis, short, signed
 from hdt_fm.explain.page.drawing import share_bar
 from hdt_fm.explain.page.examples import examples
 from hdt_fm.explain.page.glossary import TESTS
 from hdt_fm.explain.page.palette import COLOURS
 from hdt_fm.explain.page.record import record_of, software
-from hdt_fm.explain.page.report import Marks, Report, Scope
-from hdt_fm.explain.page.section import Section
+from hdt_fm.explain.page.report import Report
 from hdt_fm.explain.page.shares import MINIMUM_CELL, modality_shares
 from hdt_fm.explain.page.stamp import FAILED, stamped
 from hdt_fm.explain.page.summary import REFERENCES, named, over, percent, summary, whose, worst_first
@@ -40,64 +36,17 @@ STATED = {
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def html(
-    explanation: Explanation,
-    *,
-    title: str = "Attribution report",
-    scope: Scope | None = None,
-    output_unit: str = "",
-    sections: Sequence[Section] = (),
-    alternative: Explanation | None = None,
-    events: Marks | None = None,
-    output_interval: NDArray[np.float64] | None = None,
-    withhold_waveforms: bool = False,
-) -> str:
+def html(report: Report) -> str:
     """The page as text: no script, no outside resource, no id, no clock time.
 
-    Args:
-        scope: `window`, `person` or `cohort`: what the windows are of, and so what intervals are over.
-        output_unit: Of the output and of credit; empty for a pure number.
-        sections: Further parts, in their order on the page, after the example windows.
-        alternative: The same windows by the same leading method against another reference, drawn beside.
-        events: Per kind and window, seconds from its start, drawn as marks.
-        output_interval: (window, low and high) of the output, where its uncertainty is known.
-        withhold_waveforms: Leave out all that draws a waveform, in the windows and in the sections' own figures.
-
     Raises:
-        ExplainError: If the explanation was not examined, a part does not fit it, a cohort has fewer people than
-            may be shown, or a text given for it holds a private trace.
+        ExplainError: If a text given for it holds a private trace.
     """
-    report = Report(
-        explanation,
-        title=title,
-        scope=scope,
-        output_unit=output_unit,
-        sections=sections,
-        alternative=alternative,
-        events=events or {},
-        output_interval=output_interval,
-        withheld=withhold_waveforms,
-    )
     return _page(report)
 
 
-def write_report(
-    explanation: Explanation,
-    folder: Path,
-    *,
-    title: str = "Attribution report",
-    scope: Scope | None = None,
-    output_unit: str = "",
-    sections: Sequence[Section] = (),
-    alternative: Explanation | None = None,
-    events: Marks | None = None,
-    output_interval: NDArray[np.float64] | None = None,
-    withhold_waveforms: bool = False,
-    pictures: bool = True,
-) -> tuple[Path, Path]:
+def write_report(report: Report, folder: Path, *, pictures: bool = True) -> tuple[Path, Path]:
     """Write `explanation.html` and `.json`, and `.pdf` and `.png` unless `pictures` is False; all of them or none.
-
-    Args: as `html`.
 
     Returns:
         The page and the record; pictures lie beside them under `PDF_NAME` and `PNG_NAME`.
@@ -105,17 +54,6 @@ def write_report(
     Raises:
         ExplainError: As `html`.
     """
-    report = Report(
-        explanation,
-        title=title,
-        scope=scope,
-        output_unit=output_unit,
-        sections=sections,
-        alternative=alternative,
-        events=events or {},
-        output_interval=output_interval,
-        withheld=withhold_waveforms,
-    )
     record = _screened(json.dumps(record_of(report), separators=(",", ":"), allow_nan=False) + "\n", JSON_NAME).encode()
     page = _page(report, digest=hashlib.sha256(record).hexdigest())
     files = {HTML_NAME: page.encode(), JSON_NAME: record}

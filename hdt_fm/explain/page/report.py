@@ -23,6 +23,7 @@ class Report:
     """An examined explanation and what is told beside it.
 
     Attributes:
+        explanation: Examined; the leading method is its first map.
         scope: Whether the windows are one, some of a person, or some of each person of a cohort; it decides what
             intervals are over. None where that is not said, and then there are none.
         output_unit: Of the output and of credit, such as `log-odds` or `mg/dL`; empty for a pure number.

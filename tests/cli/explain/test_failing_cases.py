@@ -13,6 +13,7 @@ from hdt_fm.explain.attribution import attribute
 from hdt_fm.explain.gate.examine import examine
 from hdt_fm.explain.gate.skill import skill_of
 from hdt_fm.explain.page.document import write_report
+from hdt_fm.explain.page.report import Report
 from hdt_fm.explain.page.stamp import FAILED
 from hdt_fm.schema.batch import Batch, Signal
 from hdt_fm.schema.errors import ExplainError
@@ -60,7 +61,7 @@ def verdict_and_page(model: Model, batch: Batch, label: np.ndarray, folder: Path
     made = attribute(model, batch, target=0, methods=("integrated_gradients", "occlusion"), steps=8, segments=8)
     made = replace(made, reliability=examine(model, batch, made, skill=skill, labels=label, stages=2, draws=1))
     assert made.reliability is not None
-    page, _ = write_report(made, folder, scope="cohort", pictures=False)
+    page, _ = write_report(Report(made, scope="cohort"), folder, pictures=False)
     return made.reliability.verdict, page.read_text()
 
 

@@ -19,6 +19,7 @@ from hdt_fm.explain.attribution import attribute
 from hdt_fm.explain.explanation import Check, Explanation, Reliability, plain
 from hdt_fm.explain.gate.events import Events
 from hdt_fm.explain.page.document import html
+from hdt_fm.explain.page.report import Report
 from hdt_fm.explain.page.section import Section
 from hdt_fm.schema.batch import Batch
 
@@ -54,7 +55,7 @@ def test_bands_render_and_fit_their_schema(made: tuple[nn.Module, Batch, Explana
     found = bands_of(model, batch, 6)
     one = bands_section.section(found, draws=100)
     record = fits(one)
-    text = html(explained, sections=[one])
+    text = html(Report(explained, sections=[one]))
     for name in found.modalities:
         for band in found.bands[name]:
             assert f'<th scope="row">{band.name}</th>' in text
@@ -79,7 +80,7 @@ def test_bands_of_few_people_are_named_without_numbers(made: tuple[nn.Module, Ba
         "acc": "too few people",
         "temp": "absent",
     }
-    text = html(explained, sections=[one])
+    text = html(Report(explained, sections=[one]))
     assert "Acceleration: held by fewer than 5 people" in text
     assert "gait and gestures" not in text
     four = fits(bands_section.section(bands_of(model, batch, 4), draws=50))
@@ -90,7 +91,7 @@ def test_a_lone_persons_bands_are_over_windows(made: tuple[nn.Module, Batch, Exp
     model, batch, explained = made
     one = bands_section.section(bands_of(model, batch, 1), draws=50)
     assert fits(one)["over"] == "windows"
-    assert "narrower than they should be" in html(explained, sections=[one])
+    assert "narrower than they should be" in html(Report(explained, sections=[one]))
 
 
 def aligned(explained: Explanation, people: int) -> EventAligned:
@@ -108,7 +109,7 @@ def test_events_render_and_fit_their_schema(made: tuple[nn.Module, Batch, Explan
     assert record["events"] == 12
     assert record["enrichment"]["value"] == pytest.approx(found.enrichment, rel=1e-4)
     assert len(record["wave"][0]) == len(record["time_s"]) == 8 + 12 + 1
-    text = html(explained, sections=[one])
+    text = html(Report(explained, sections=[one]))
     assert "12 in 6 windows of 6 people" in text
     drawn = text[text.index('id="events"') : text.index('id="agreement"')]
     assert drawn.count("<polyline") == 1
@@ -122,7 +123,7 @@ def test_withheld_waveforms_leave_no_fine_course(made: tuple[nn.Module, Batch, E
     record = fits(one)["events"][0]
     assert record["wave"] is None
     assert len(record["credit"][0]) == len(record["time_s"]) == 12
-    text = html(explained, sections=[one], withhold_waveforms=True)
+    text = html(Report(explained, sections=[one], withheld=True))
     assert "polyline" not in text
     assert "the signal less its window" not in text
 
@@ -131,7 +132,7 @@ def test_events_of_few_people_are_named_without_numbers(made: tuple[nn.Module, B
     _, _, explained = made
     one = events_section.section([aligned(explained, 4)])
     assert set(fits(one)["events"][0]) == {"name", "modality", "method", "width_s", "status"}
-    text = html(explained, sections=[one])
+    text = html(Report(explained, sections=[one]))
     assert "from fewer than 5 people" in text
     assert "Mean credit is largest" not in text
     assert fits(events_section.section([aligned(explained, 1)]))["events"][0]["over"] == "windows"

@@ -26,6 +26,7 @@ from hdt_fm.explain.causal.section import KEY, section
 from hdt_fm.explain.causal.study import study
 from hdt_fm.explain.explanation import Check, Reliability, plain
 from hdt_fm.explain.page.document import html
+from hdt_fm.explain.page.report import Report
 from hdt_fm.explain.page.section import Section
 from hdt_fm.schema.batch import Batch
 
@@ -192,7 +193,7 @@ def test_the_whole_page_takes_it_up(
     model = new_linear(batch)
     made = attribute(model, batch, target=0, methods=("saliency",))
     made = replace(made, reliability=Reliability((Check("skill", "pass", 1.0, "", ""),)))
-    text = html(made, sections=[section("stress", found=study(question, *new_table(0)))])
+    text = html(Report(made, sections=[section("stress", found=study(question, *new_table(0)))]))
     assert text.index("Attribution is not causation") < text.index("The assumed graph") < text.index("E-value")
 
 

@@ -15,6 +15,7 @@ from hdt_fm.explain.cohort.shares import shares_of_people
 from hdt_fm.explain.cohort.view import CohortView, cohort_view, patterns_of
 from hdt_fm.explain.explanation import Explanation, MethodMap, plain
 from hdt_fm.explain.page.document import html
+from hdt_fm.explain.page.report import Report
 from hdt_fm.schema.errors import ExplainError
 
 PEOPLE, WINDOWS = 24, 3
@@ -131,7 +132,7 @@ def test_the_page_and_its_record(new_cohort: Callable[..., Explanation]) -> None
     record = json.loads(json.dumps(plain(one.record), allow_nan=False))
     jsonschema.validate(record, schema)
     assert "medoid" not in json.dumps(record)
-    text = html(made, sections=[one])
+    text = html(Report(made, sections=[one]))
     part = text[text.index('id="cohort"') : text.index('id="agreement"')]
     assert "72 windows of 24 people" in part
     assert "Device: not shown, no two groups of 5 people or more" in part
@@ -142,8 +143,8 @@ def test_the_page_and_its_record(new_cohort: Callable[..., Explanation]) -> None
     assert "object at" not in part
     assert "<b>x" not in text
     bare = section(seen(made, facts={}), window_s=60.0)
-    assert "No fact about the people was given" in html(made, sections=[bare])
-    assert "no shares of people of training were given" in html(made, sections=[bare])
+    assert "No fact about the people was given" in html(Report(made, sections=[bare]))
+    assert "no shares of people of training were given" in html(Report(made, sections=[bare]))
 
 
 def test_few_people_and_misfits_are_refused(new_cohort: Callable[..., Explanation]) -> None:

@@ -21,6 +21,7 @@ from hdt_fm.explain.distil.report import section
 from hdt_fm.explain.distil.teacher import Teacher
 from hdt_fm.explain.explanation import Check, Reliability, plain
 from hdt_fm.explain.page.document import html
+from hdt_fm.explain.page.report import Report
 from hdt_fm.schema.batch import Batch
 
 PAGE = Path(hdt_fm.explain.page.__file__).parent
@@ -126,7 +127,7 @@ def test_it_stands_in_the_report(
     made = attribute(new_linear(batch), batch, target=1, target_name="x", segments=5, methods=("saliency",))
     made = replace(made, reliability=Reliability((Check("skill", "pass", 0.9, "", ""),)))
     found = section(whole)
-    page = Text(html(made, sections=[found]))
+    page = Text(html(Report(made, sections=[found])))
     assert "Simple students of the model" in page.text
     for words in (*found.words, *found.cautions):
         assert words in page.text, words

@@ -16,6 +16,7 @@ from hdt_fm.explain.gate.curve_figure import Band, curve_figure
 from hdt_fm.explain.gate.exam import Exam
 from hdt_fm.explain.gate.examine import examined
 from hdt_fm.explain.page.document import html
+from hdt_fm.explain.page.report import Report
 from hdt_fm.explain.page.section import Section
 from hdt_fm.schema.batch import Batch
 
@@ -65,7 +66,7 @@ def test_nothing_is_measured_twice(exam: Exam, monkeypatch: pytest.MonkeyPatch) 
 def test_the_page_shows_curves_and_table(exam: Exam) -> None:
     section = curves.section(curves.traced(exam))
     made = replace(exam.explanation, reliability=examined(exam))
-    page = html(made, sections=[section])
+    page = html(Report(made, sections=[section]))
     assert page.count("deletion and insertion</title>") == 3
     assert "Max-sensitivity" in page
     assert "39 random orders" in page
@@ -79,7 +80,7 @@ def test_an_output_that_does_not_change_draws_no_curve(planted: Batch, constant:
     section = curves.section(curves.traced(exam))
     assert checked(section)["methods"]["saliency"]["cpd"] is None
     assert section.view["figures"] == []
-    assert "no curve to draw" in html(replace(made, reliability=examined(exam)), sections=[section])
+    assert "no curve to draw" in html(Report(replace(made, reliability=examined(exam)), sections=[section]))
 
 
 def test_the_figure_says_in_words_what_it_draws_and_keeps_within_its_panel() -> None:

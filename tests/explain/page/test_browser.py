@@ -15,6 +15,7 @@ import pytest
 
 from hdt_fm.explain.explanation import Explanation
 from hdt_fm.explain.page.document import write_report
+from hdt_fm.explain.page.report import Report
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER = next((path for name in NAMES if (path := shutil.which(name))), "")
@@ -76,7 +77,7 @@ def test_the_report_is_whole_in_a_browser(folder: Path, fabricated: Callable[...
     made = fabricated(verdict="fail")
     events = {"meal": [np.array([1.0])] * 6}
     other = replace(made, reference="zero")
-    page, _ = write_report(made, folder, scope="person", alternative=other, events=events, pictures=False)
+    page, _ = write_report(Report(made, scope="person", alternative=other, events=events), folder, pictures=False)
     found = visit(page, folder)
     assert found.console == ()
     assert found.requests == ()
@@ -88,7 +89,7 @@ def test_the_report_is_whole_in_a_browser(folder: Path, fabricated: Callable[...
 
 
 def test_the_print_opens_what_is_folded(folder: Path, fabricated: Callable[..., Explanation]) -> None:
-    page, _ = write_report(fabricated(), folder, scope="person", pictures=False)
+    page, _ = write_report(Report(fabricated(), scope="person"), folder, pictures=False)
     text = page.read_text()
     folded = re.sub(r"details[^{}]*\{ [^{}]*display: block[^{}]*\}", "", text)  # without the rules that open
     assert folded != text

@@ -22,7 +22,7 @@ pytest.importorskip("jsonschema", reason="a development dependency")
 
 @pytest.fixture
 def told(fabricated: Callable[..., Explanation], tmp_path: Path) -> dict:
-    _, path = write_report(fabricated(), tmp_path, scope="person", pictures=False)
+    _, path = write_report(Report(fabricated(), scope="person"), tmp_path, pictures=False)
     return json.loads(path.read_text())
 
 

@@ -90,7 +90,7 @@ def test_channels_of_a_joined_signal_are_not_told(rare: Explanation) -> None:
 def test_no_file_tells_it(rare: Explanation) -> None:
     report = Report(rare, scope="cohort")
     label = "PPG and Skin temperature"
-    assert f'<th scope="row">{label}</th>\n<td class="n">12</td>' in html(rare, scope="cohort")
+    assert f'<th scope="row">{label}</th>\n<td class="n">12</td>' in html(Report(rare, scope="cohort"))
     told = {text.get_text() for sheet in sheets(report) for text in sheet.figure.axes[0].texts}
     assert {label, "Acceleration"} <= told
     for sentence in summary(report).carries:

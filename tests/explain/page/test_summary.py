@@ -62,7 +62,7 @@ def test_the_worst_test_comes_first_and_each_has_its_words(fabricated: Callable[
     checks = tuple(Check(name, verdict, 0.5, "", name) for name, verdict in zip(TESTS, ORDER, strict=True))
     reliability = Reliability(checks)
     assert [one.name for one in worst_first(reliability)][:3] == ["seeds", "skill", "noise"]
-    page = html(replace(fabricated(), reliability=reliability))
+    page = html(Report(replace(fabricated(), reliability=reliability)))
     for name, words in TESTS.items():
         assert f"<dt>Test: {name}</dt><dd>{escape(words)}</dd>" in page
     assert page.index('<th scope="row">seeds</th>') < page.index('<th scope="row">skill</th>')

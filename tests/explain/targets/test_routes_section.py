@@ -19,6 +19,7 @@ from hdt_fm.explain.explanation import Check, Reliability, plain
 from hdt_fm.explain.others import Others
 from hdt_fm.explain.page.document import html
 from hdt_fm.explain.page.palette import AGAINST, FOR, SIZE, contrast
+from hdt_fm.explain.page.report import Report
 from hdt_fm.explain.page.stamp import FAILED
 from hdt_fm.explain.targets.forecast import SeriesTarget
 from hdt_fm.explain.targets.routes import RouteCredit, route_credit
@@ -186,7 +187,7 @@ def report(target: SeriesTarget, batch: Batch, *, verdict: str = "pass") -> tupl
     made = attribute(target, batch, target=0, target_name="median", methods=("occlusion",), segments=4)
     made = replace(made, reliability=Reliability((Check("noise", verdict, 1.0, "", ""),)))  # type: ignore[arg-type]
     found = route_credit(target, batch, column=0, target_name="median")
-    text = html(made, sections=[section(found, unit="mg/dL", draws=100)])
+    text = html(Report(made, sections=[section(found, unit="mg/dL", draws=100)]))
     assert "4321" not in text
     return text[text.index('id="routes"') : text.index('id="agreement"')], fits(found)
 
