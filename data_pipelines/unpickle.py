@@ -6,9 +6,6 @@ memory, time and output; what comes back is a `.npz` without objects.
 """
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,16 +15,9 @@ import numpy as np
 
 from data_pipelines._pickle_arrays import DISTRUST
 from data_pipelines._pickle_worker import ANSWER, ARRAYS
+from data_pipelines.isolated import read_apart
 from hdt_fm.schema.errors import ReaderError
 
-# What a process cannot start without on some platform; nothing else of the environment is handed on.
-KEPT = ("SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TEMP", "TMP")
-# Its own modules come from where ours do, before what may be installed besides, but after Python's own.
-START = """import json, sys
-at = next((at for at, place in enumerate(sys.path) if place.endswith("-packages")), len(sys.path))
-sys.path[at:at] = [place for place in json.loads(sys.argv.pop()) if place not in sys.path[:at]]
-from data_pipelines._pickle_worker import main
-main()"""
 # Beside the file itself (as text of protocol 0 it is held several times), what Python and numpy need to work.
 ROOM_BYTES, ROOM_TIMES = 1 << 29, 6
 
@@ -67,8 +57,11 @@ def converted(path: Path, *, limits: Limits | None = None) -> dict[str, np.ndarr
         "cpu_s": limits.seconds,
     }
     with tempfile.TemporaryDirectory(prefix="hdt_fm_") as folder:
-        status = _run(path, Path(folder), bounds, limits.seconds)
-        return _arrays(Path(folder), status)
+        # An isolated Python sees installed packages only; where we or numpy were found otherwise, the place is told.
+        places = [Path(str(module)).parents[1] for module in (__file__, np.__file__)]
+        module = "data_pipelines._pickle_worker"
+        done = read_apart(path, Path(folder), module=module, bounds=bounds, places=places, seconds=limits.seconds)
+        return _arrays(Path(folder), done)
 
 
 def _size(path: Path, limits: Limits) -> int:
@@ -85,33 +78,9 @@ def _size(path: Path, limits: Limits) -> int:
     return size
 
 
-def _run(path: Path, folder: Path, bounds: dict[str, int], seconds: int) -> int:
-    """Start the worker and wait for it; returns its exit status."""
-    # An isolated Python sees installed packages only; where we or numpy were found otherwise, the place is told.
-    places = [str(Path(module).parents[1]) for module in (__file__, np.__file__)]
-    command = [sys.executable, "-I", "-B", "-c", START, json.dumps(bounds), json.dumps(places)]
-    environment = {name: os.environ[name] for name in KEPT if name in os.environ}
-    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    try:
-        with path.open("rb") as handle:
-            done = subprocess.run(
-                command,
-                stdin=handle,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd=folder,
-                env=environment | threads,
-                timeout=2 * seconds,
-                check=False,
-            )
-    except subprocess.TimeoutExpired as error:
-        raise _gave_up() from error
-    return done.returncode
-
-
-def _arrays(folder: Path, status: int) -> dict[str, np.ndarray]:
+def _arrays(folder: Path, done: bool) -> dict[str, np.ndarray]:
     answer = folder / ANSWER
-    if status or not answer.is_file():
+    if not done or not answer.is_file():
         raise _gave_up()
     said: dict[str, Any] = json.loads(answer.read_text())
     if "names" not in said:

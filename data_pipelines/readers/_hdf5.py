@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from data_pipelines.unpickle import KEPT
+from data_pipelines.isolated import KEPT
 from hdt_fm.schema.errors import ConfigError, ReaderError
 
 # Its own modules come from where ours do, after Python's own; an isolated Python sees installed packages only.

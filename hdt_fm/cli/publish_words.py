@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from hdt_fm.cli.main import EXIT_OK, Options
-from hdt_fm.schema.errors import ConfigError, HdtError, unknown_name
+from hdt_fm.cli.words import paths_and_settings
+from hdt_fm.schema.errors import ConfigError, HdtError
 
 # Nothing was wrong with the command; the folder is.
 EXIT_REFUSED = 1
@@ -43,14 +44,10 @@ def run(options: Options, arguments: list[str]) -> int:
     if options.help or not rest:
         print(USAGE[word])
         return EXIT_OK
-    paths = [one for one in rest if "=" not in one]
-    settings = dict(one.split("=", 1) for one in rest if "=" in one)
-    for key in settings:
-        if key not in KNOWN[word]:
-            raise unknown_name("setting", key, KNOWN[word], where=f"publish {word}")
-    if len(paths) != (0 if word == "card" else 1) or not all(settings.values()):
-        raise ConfigError(f"`publish {word}` is not called like this", expected=USAGE[word].splitlines()[0])
-    told, status = DO[word](settings, *map(Path, paths))
+    paths, settings = paths_and_settings(
+        f"publish {word}", rest, known=KNOWN[word], paths=0 if word == "card" else 1, usage=USAGE[word]
+    )
+    told, status = DO[word](settings, *paths)
     print(json.dumps(told) if options.json else "\n".join(_lines(told)))
     return status
 

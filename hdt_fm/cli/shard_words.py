@@ -11,7 +11,7 @@ from data_pipelines.revoke import revoke
 from data_pipelines.verify import verify_folder
 from hdt_fm.cli import progress
 from hdt_fm.cli.main import EXIT_OK, Options
-from hdt_fm.schema.errors import ConfigError, unknown_name
+from hdt_fm.cli.words import paths_and_settings
 
 # Nothing was wrong with the command; the folder is.
 EXIT_DAMAGED = 1
@@ -46,14 +46,10 @@ def run(options: Options, arguments: list[str]) -> int:
     if options.help or not rest:
         print(USAGE[word])
         return EXIT_OK
-    paths = [one for one in rest if "=" not in one]
-    settings = dict(one.split("=", 1) for one in rest if "=" in one)
-    for key in settings:
-        if key not in ONLY.get(word, ()):
-            raise unknown_name("option", f"--{key}", [f"--{one}" for one in (*ONLY.get(word, ()), "json")])
-    if len(paths) != 1 or set(ONLY.get(word, ())) - settings.keys() or not all(settings.values()):
-        raise ConfigError(f"`shard {word}` is not called like this", expected=USAGE[word].splitlines()[0])
-    told, status = DO[word](Path(paths[0]), settings, progress.reporter(f"shard {word}"))
+    (path,), settings = paths_and_settings(
+        f"shard {word}", rest, known=ONLY.get(word, ()), needed=ONLY.get(word, ()), usage=USAGE[word]
+    )
+    told, status = DO[word](path, settings, progress.reporter(f"shard {word}"))
     if options.json:
         print(json.dumps(told))
     else:

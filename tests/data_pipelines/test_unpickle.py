@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_pipelines import unpickle
+from data_pipelines import isolated, unpickle
 from data_pipelines.unpickle import Limits, converted
 from hdt_fm.schema.errors import ReaderError
 
@@ -367,7 +367,7 @@ def test_a_missing_or_large_file(tmp_path: Path) -> None:
 
 def test_nothing_of_the_environment_reaches_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spy = "import json, os; json.dump({'names': sorted(os.environ)}, open('answer.json', 'w'))\n"
-    monkeypatch.setattr(unpickle, "START", spy + "import numpy as np; np.savez('arrays.npz', *range(99))")
+    monkeypatch.setattr(isolated, "START", spy + "import numpy as np; np.savez('arrays.npz', *range(99))")
     monkeypatch.setenv("A_SECRET", "1")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     found = set(converted(written(tmp_path, b"")))

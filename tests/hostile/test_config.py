@@ -86,7 +86,7 @@ YAMLS: dict[str, tuple[Callable[[Path], object], str, str]] = {
         read_plan,
         "a: &a [x,x,x,x,x,x,x,x,x]\n"
         + "".join(f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)),
-        "",
+        "A value of the plan cannot be",
     ),
     "a table's mapping with a python/object tag": (
         lambda path: read_mapping(path, str(path)),

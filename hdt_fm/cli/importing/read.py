@@ -2,9 +2,6 @@
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,15 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.unpickle import KEPT
+from data_pipelines.isolated import read_apart
 from hdt_fm.schema.errors import CheckpointError
 
-# Its own modules come from where ours do, after Python's own; an isolated Python sees installed packages only.
-_START = """import json, sys
-at = next((at for at, place in enumerate(sys.path) if place.endswith("-packages")), len(sys.path))
-sys.path[at:at] = [place for place in json.loads(sys.argv.pop()) if place not in sys.path[:at]]
-from hdt_fm.cli.importing.worker import main
-main()"""
 ANSWER, TENSORS = "answer.json", "tensors.safetensors"
 MAX_BYTES, SECONDS = 64 << 30, 600
 # The file, what is read of it and its copy, and what torch takes to work.
@@ -76,25 +67,10 @@ def _said(path: Path, folder: Path, size: int) -> dict[str, Any]:
     }
     import torch
 
-    places = [str(Path(module).parents[up]) for module, up in ((__file__, 3), (str(torch.__file__), 1))]
-    command = [sys.executable, "-I", "-B", "-c", _START, json.dumps(bounds), json.dumps(places)]
-    environment = {name: os.environ[name] for name in KEPT if name in os.environ}
-    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    try:
-        with path.open("rb") as handle:
-            done = subprocess.run(
-                command,
-                stdin=handle,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd=folder,
-                env=environment | threads,
-                timeout=2 * SECONDS,
-                check=False,
-            )
-    except subprocess.TimeoutExpired as error:
-        raise _gave_up(path) from error
-    if done.returncode or not (folder / ANSWER).is_file():
+    places = [Path(module).parents[up] for module, up in ((__file__, 3), (str(torch.__file__), 1))]
+    module = "hdt_fm.cli.importing.worker"
+    done = read_apart(path, folder, module=module, bounds=bounds, places=places, seconds=SECONDS)
+    if not done or not (folder / ANSWER).is_file():
         raise _gave_up(path)
     return dict(json.loads((folder / ANSWER).read_text()))
 

@@ -9,7 +9,8 @@ from hdt_fm.checkpoint.versions import Versions
 from hdt_fm.cli.main import EXIT_OK, Options
 from hdt_fm.cli.update.line import Domain, State
 from hdt_fm.cli.update.taken import updates_of, write_taken
-from hdt_fm.schema.errors import ConfigError, unknown_name
+from hdt_fm.cli.words import paths_and_settings
+from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.ledger import Told
 from hdt_fm.schema.result import Scalar
 
@@ -41,14 +42,9 @@ def run(options: Options, arguments: list[str]) -> int:
     if options.help or not rest:
         print(USAGE[word])
         return EXIT_OK
-    paths = [one for one in rest if "=" not in one]
-    settings = dict(one.split("=", 1) for one in rest if "=" in one)
-    for key in settings:
-        if key not in KNOWN[word]:
-            raise unknown_name("setting", key, KNOWN[word], where=f"update {word}")
-    if len(paths) != 1 or not settings.get(NEEDED[word]):
-        raise ConfigError(f"`update {word}` is not called like this", expected=USAGE[word].splitlines()[0])
-    line = Path(paths[0])
+    (line,), settings = paths_and_settings(
+        f"update {word}", rest, known=KNOWN[word], needed=(NEEDED[word],), usage=USAGE[word]
+    )
     if word == "take":
         told = take(line, Path(settings["to"]), settings.get("domain"))
     else:

@@ -12,6 +12,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 import hdt_fm
+from data_pipelines import isolated
 from hdt_fm.checkpoint import build_model, model_digest, save_model
 from hdt_fm.cli.importing import read, worker
 from hdt_fm.cli.importing.convert import renamed
@@ -226,12 +227,12 @@ def test_a_table_is_taken_by_the_longest_line_and_refuses_what_it_cannot_mean() 
 def test_weights_are_read_by_a_process_without_network_or_files(theirs, tmp_path, monkeypatch) -> None:
     """The seal is of the process, whatever torch's own reader lets through."""
     # A reader with a hole: it runs what the file says.
-    hole = read._START.replace(
+    hole = isolated.START.replace(
         "main()",
         "import hdt_fm.cli.importing.worker as w, io, torch\n"
         "w._unpickled = lambda data: torch.load(io.BytesIO(data), weights_only=False)\nmain()",
     )
-    monkeypatch.setattr(read, "_START", hole)
+    monkeypatch.setattr(isolated, "START", hole)
     torch.save({"w": _Bomb()}, tmp_path / "a.pth")
     monkeypatch.chdir(tmp_path)
     with (
