@@ -1,12 +1,9 @@
-"""`chai_model_card.xml`: the fields of the CHAI applied model card, version 0.2, as they are listed.
-
-The public schema (XSD) is not part of hdt_fm, so element names are ours and whether a file is valid by that schema was
-not checked. `problems` is our own check: well-formed, and every required field there and not empty.
-"""
+"""`chai_model_card.xml`: the CHAI applied model card, version 0.2; elements and their order are in `chai_shape.py`."""
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
@@ -19,146 +16,138 @@ from hdt_fm.report.documents.answers import (
     outputs_said,
     subgroups_said,
 )
+from hdt_fm.report.documents.chai_shape import CHAI_NAME, NAMESPACE, problems
 from hdt_fm.report.documents.citation import keywords
 from hdt_fm.report.facts import Facts
 from hdt_fm.schema.modalities import STATIC
 from hdt_fm.schema.result import Row
 
-NAME = "chai_model_card.xml"
-BLOCKS = ("Usefulness", "Fairness", "Safety")
-REQUIRED = (
-    *("Basics/ModelName", "Basics/Developer", "Basics/Contact"),
-    *("Release/Stage", "Release/Date", "Release/Version", "Release/Availability"),
-    *("Summary", "Keywords/Keyword"),
-    *(
-        "Uses/IntendedUse",
-        "Uses/Workflow",
-        "Uses/Users/User",
-        "Uses/HowToUse",
-        "Uses/TargetPopulation",
-        "Uses/OutOfScope",
-    ),
-    *("Warnings/Risks/Risk", "Warnings/Limits/Limit", "Warnings/Biases/Bias", "Warnings/ClinicalRiskLevel"),
-    *("Model/Outputs", "Model/Type", "Model/InputSource", "Model/InputTypes/Input", "Model/DevelopmentData"),
-    *("Model/BiasMitigation", "Model/Maintenance", "Model/Funding", "Model/Stakeholders"),
-    *(
-        f"Metrics/{block}/{field}"
-        for block in BLOCKS
-        for field in ("Goal", "Results/Result", "Interpretation", "TestType", "TestData", "Validation")
-    ),
-    *("Publications", "ConsentAndDisclosure"),
-)
+__all__ = ["NAME", "make", "problems"]
+NAME = CHAI_NAME
 _GOALS = {
-    "Usefulness": "Do better on people never seen than the baselines that stand beside each number.",
-    "Fairness": "Serve parts of the people alike; gaps are to be seen.",
-    "Safety": "Give away nothing of the people whom it learned from.",
+    "UsefulnessUsabilityEfficacy": "Do better on people never seen than the baselines that stand beside each number.",
+    "FairnessEquity": "Serve parts of the people alike; gaps are to be seen.",
+    "SafetyReliability": "Give away nothing of the people whom it learned from.",
 }
+_LEVEL = 0.95
 # What XML 1.0 cannot hold.
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def make(facts: Facts) -> str:
-    """The document; elements in the order of `REQUIRED`."""
+    """The document; all but the numbers are the words of the card."""
     card = facts.card
-    root = Element("AppliedModelCard", {"fieldsOf": "CHAI applied model card 0.2", "madeBy": "hdt_fm"})
-    _group(root, "Basics", ModelName=card.name, Developer=card.authors, Contact=card.contact)
+    root = Element("AppliedModelCard", {"xmlns": NAMESPACE})
+    _group(root, "BasicInfo", ModelName=card.name, ModelDeveloper=card.authors, DeveloperContact=card.contact)
+    release = _group(
+        root,
+        "ReleaseInfo",
+        ReleaseStage=card.stage,
+        ReleaseDate=card.released,
+        ReleaseVersion=card.release,
+        GlobalAvailability=card.availability,
+    )
+    if card.regulatory:
+        _text(release, "RegulatoryApproval", card.regulatory)
+    summary = _group(root, "ModelSummary", Summary=card.summary)
+    words = SubElement(summary, "Keywords")
+    for word in keywords(facts):
+        _text(words, "Keyword", word)
     _group(
         root,
-        "Release",
-        Stage=card.stage,
-        Date=card.released,
-        Version=card.release,
-        Availability=card.availability,
+        "UsesAndDirections",
+        IntendedUseAndWorkflow=f"{card.intended_use}\n{card.workflow}",
+        PrimaryIntendedUsers=_lines(card.users),
+        HowToUse="hdt_fm.load(folder).embed(batch); README.md has an example. It refuses other signals.",
+        TargetedPatientPopulation=card.target_population,
+        CautionedOutOfScopeSettings=card.out_of_scope,
     )
-    _text(root, "Summary", card.summary)
-    _many(root, "Keywords", "Keyword", keywords(facts))
-    uses = _group(root, "Uses", IntendedUse=card.intended_use, Workflow=card.workflow)
-    _many(uses, "Users", "User", card.users)
-    _text(uses, "HowToUse", "hdt_fm.load(folder).embed(batch); README.md has an example. It refuses other signals.")
-    _text(uses, "TargetPopulation", card.target_population)
-    _text(uses, "OutOfScope", card.out_of_scope)
-    warnings = SubElement(root, "Warnings")
-    _many(warnings, "Risks", "Risk", card.risks)
-    _many(warnings, "Limits", "Limit", card.limits)
-    _many(warnings, "Biases", "Bias", card.biases)
-    _text(warnings, "ClinicalRiskLevel", card.clinical_risk)
-    model = _group(root, "Model", Outputs=outputs_said(facts), Type=model_type(facts))
-    _text(model, "InputSource", "; ".join(f"{one.cohort}: {one.source}" for one in facts.data))
-    _many(model, "InputTypes", "Input", _inputs(facts))
-    _text(model, "DevelopmentData", development_data(facts))
-    _text(model, "BiasMitigation", card.bias_mitigation)
-    _text(model, "Maintenance", card.maintenance)
-    _text(model, "Funding", card.funding)
-    _text(model, "Stakeholders", card.stakeholders)
-    _metrics(SubElement(root, "Metrics"), facts)
-    _text(root, "Publications", "; ".join(card.publications) or "none")
-    _text(root, "ConsentAndDisclosure", f"{card.disclosure} Ethics: {card.ethics}" if card.disclosure else "")
-    if card.regulatory:
-        _text(root, "Regulatory", card.regulatory)
+    _group(
+        root,
+        "Warnings",
+        KnownRisksAndLimitations=_lines((*card.risks, *card.limits)),
+        KnownBiasesOrEthicalConsiderations=_lines((*card.biases, f"Ethics: {card.ethics}")),
+        ClinicalRiskLevel=card.clinical_risk,
+    )
+    trust = SubElement(root, "TrustIngredients")
+    _group(
+        trust,
+        "AISystemFacts",
+        OutcomesAndOutputs=outputs_said(facts),
+        ModelType=model_type(facts),
+        InputDataSource=_lines([f"{one.cohort}: {one.source}" for one in facts.data]),
+        OutputAndInputDataTypes=_lines([*_inputs(facts), "Output: vectors of 32-bit floating-point numbers."]),
+        DevelopmentDataCharacterization=development_data(facts),
+        BiasMitigationApproaches=card.bias_mitigation,
+        OngoingMaintenance=card.maintenance,
+        Security="Weights hold numbers alone (safetensors) and are loaded strictly; SHA256SUMS covers every file.",
+        Transparency="Every number comes of the run's records: result.json, provenance.json; README.md is the card.",
+    )
+    _group(
+        trust,
+        "TransparencyInformation",
+        FundingSource=card.funding,
+        ThirdPartyInformation=f"sbom.cdx.json lists the {len(facts.software)} packages that were installed.",
+        StakeholdersConsulted=card.stakeholders,
+    )
+    _metrics(SubElement(root, "KeyMetrics"), facts)
+    publications = _lines(card.publications) or "none"
+    _group(
+        root,
+        "Resources",
+        EvaluationReferences="result.json: every number with its interval and its baselines.",
+        PeerReviewedPublications=publications,
+        PatientConsentOrDisclosure=card.disclosure,
+    )
+    _text(root, "Bibliography", publications)
     ElementTree.indent(root)
     written: str = ElementTree.tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{written}\n'
 
 
-def problems(text: str) -> Iterator[str]:
-    """What keeps a text from being a complete card: not well-formed, or a required field missing or empty."""
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        yield f"{NAME} has a document type, which may name outside files"
-        return
-    try:
-        root = ElementTree.fromstring(text.encode())
-    except ElementTree.ParseError:
-        yield f"{NAME} is not well-formed XML"
-        return
-    empty = [path for path in REQUIRED if not _filled(root.findall(path))]
-    if root.tag != "AppliedModelCard" or empty:
-        yield f"{NAME} lacks required fields: {', '.join(empty) or 'its root element'}"
-
-
-def _filled(found: Sequence[Element]) -> bool:
-    return bool(found) and all("".join(one.itertext()).strip() for one in found)
-
-
 def _metrics(parent: Element, facts: Facts) -> None:
-    subgroups = list(facts.subgroup_rows)
+    ours = [(one, row) for one, row in facts.subgroup_rows if row.role == "ours"]
     said = {
-        "Usefulness": (leading(facts), against_baselines(facts)),
-        "Fairness": ([(one, row) for one, row in subgroups if row.role == "ours"], subgroups_said(facts)),
-        "Safety": ([], audit_said(facts)),
+        "UsefulnessUsabilityEfficacy": (_numbers(leading(facts)), against_baselines(facts)),
+        "FairnessEquity": (_numbers(ours), subgroups_said(facts)),
+        "SafetyReliability": (_attacks(facts), audit_said(facts)),
     }
     people = ", ".join(dict.fromkeys(str(one.protocol.get("cohort", "one cohort")) for one in facts.results))
     split = "; ".join(dict.fromkeys(str(one.protocol.get("split", "see result.json")) for one in facts.results))
-    for block in BLOCKS:
-        rows, interpretation = said[block]
-        into = SubElement(parent, block)
-        _text(into, "Goal", _GOALS[block])
+    for block, (numbers, interpretation) in said.items():
+        attacks = block == "SafetyReliability"
+        into = _group(parent, block, MetricGoal=_GOALS[block])
         results = SubElement(into, "Results")
-        for result, row in rows:
-            _result(results, f"{result.name}: {row.what}, {row.model}, {row.metric}", _value(row))
-        if block == "Safety" and facts.audit:
-            for number, told in enumerate(facts.audit.rows, start=1):
-                _result(
-                    results, f"privacy audit, row {number}", json.dumps(dict(sorted(told.items())), allow_nan=False)
-                )
-        if not len(results):
-            _result(results, "not measured", "null")
+        for label, value in numbers or [("not measured", json.dumps({"kind": "single", "value": None}))]:
+            _group(results, "MetricResult", Label=label, ValueJson=value)
         _text(into, "Interpretation", interpretation)
-        _text(
-            into, "TestType", "Attacks on the published model" if block == "Safety" else "Retrospective, on recordings"
-        )
-        _text(into, "TestData", f"People of {people}")
-        _text(into, "Validation", f"People disjoint from training: {split}")
+        _text(into, "TestType", "Attacks on the published model" if attacks else "Retrospective, on recordings")
+        _text(into, "TestingDataDescription", f"People of {people}")
+        _text(into, "ValidationProcessAndJustification", f"People disjoint from training: {split}")
 
 
-def _value(row: Row) -> str:
-    told = {"value": row.value, "low": row.low, "high": row.high, "unit": row.unit, "people": row.n}
-    return json.dumps({key: None if value != value else value for key, value in told.items()}, ensure_ascii=False)
+def _numbers(rows: Sequence[tuple[Any, Row]]) -> list[tuple[str, str]]:
+    return [(f"{result.name}: {row.what}, {row.model}, {row.metric}", _value(row.model_dump())) for result, row in rows]
 
 
-def _result(parent: Element, label: str, value: str) -> None:
-    one = SubElement(parent, "Result")
-    _text(one, "Label", label)
-    _text(one, "Value", value)
+def _attacks(facts: Facts) -> list[tuple[str, str]]:
+    rows = facts.audit.rows if facts.audit else ()
+    return [
+        (f"privacy audit: {', '.join(str(row.get(key)) for key in ('what', 'model', 'metric'))}", _value(row))
+        for row in rows
+    ]
+
+
+def _value(row: Mapping[str, Any]) -> str:
+    """A number as the examples of the schema write it; one that is none (nan) stands as null."""
+    ends = {"estimate": row.get("value"), "lower": row.get("low"), "upper": row.get("high")}
+    told = {key: None if value is None or value != value else value for key, value in ends.items()}
+    unit = {"unit": row["unit"]} if row.get("unit") else {}
+    if told["lower"] is None or told["upper"] is None:
+        shown = {"kind": "single", "value": told["estimate"], **unit}
+    else:
+        shown = {"kind": "estimate_ci", **told, "level": _LEVEL, **unit}
+    return json.dumps({**shown, "people": row.get("n")}, ensure_ascii=False, allow_nan=False)
 
 
 def _inputs(facts: Facts) -> list[str]:
@@ -169,17 +158,15 @@ def _inputs(facts: Facts) -> list[str]:
     ] + [f"{one.name}: a fact about the person" for one in facts.config.covariates]
 
 
+def _lines(texts: Sequence[str]) -> str:
+    return "\n".join(texts)
+
+
 def _group(parent: Element, tag: str, **texts: str) -> Element:
     made = SubElement(parent, tag)
     for name, text in texts.items():
         _text(made, name, text)
     return made
-
-
-def _many(parent: Element, tag: str, each: str, texts: Sequence[str]) -> None:
-    made = SubElement(parent, tag)
-    for text in texts:
-        _text(made, each, text)
 
 
 def _text(parent: Element, tag: str, text: str) -> None:
