@@ -65,6 +65,26 @@ def check_reproduced(model: Model, path: Path) -> None:
     Raises:
         CheckpointError: If it is, or if the file cannot be read.
     """
+    wrong = {name: gap for name, gap in differences(model, path).items() if not gap <= TOLERANCE}
+    if wrong:
+        raise CheckpointError(
+            "The model does not reproduce its stored embedding, so it is not the model that was saved",
+            where=path.name,
+            expected=f"at most {TOLERANCE:g} away from the stored one",
+            got=", ".join(f"{name} {gap:.1e} away" for name, gap in wrong.items()),
+            fix="load it with the hdt_fm version that wrote it, or take the folder again from its source",
+        )
+
+
+def differences(model: Model, path: Path) -> dict[str, float]:
+    """How far the model's answers (CPU, evaluation mode) to the stored input are from those that were stored.
+
+    Returns:
+        The largest difference of each answer, as a share of the largest stored number where that is above 1.
+
+    Raises:
+        CheckpointError: If the file cannot be read.
+    """
     try:
         stored = load_file(path)
         _check_shapes(model.config, stored)
@@ -75,20 +95,11 @@ def check_reproduced(model: Model, path: Path) -> None:
             for column in model.config.modalities
         }
         answers = _answers(model, _batch(model.config, signals, stored["present"]))
-        gaps = {name: _gap(answer, stored[name]) for name, answer in answers.items()}
+        return {name: _gap(answer, stored[name]) for name, answer in answers.items()}
     except (SafetensorError, KeyError, RuntimeError, HdtError) as error:
         raise CheckpointError(
             "The stored embedding cannot be checked", where=path.name, got=short(error), fix="copy the folder again"
         ) from error
-    wrong = {name: gap for name, gap in gaps.items() if not gap <= TOLERANCE}
-    if wrong:
-        raise CheckpointError(
-            "The model does not reproduce its stored embedding, so it is not the model that was saved",
-            where=path.name,
-            expected=f"at most {TOLERANCE:g} away from the stored one",
-            got=", ".join(f"{name} {gap:.1e} away" for name, gap in wrong.items()),
-            fix="load it with the hdt_fm version that wrote it, or take the folder again from its source",
-        )
 
 
 def _check_shapes(config: ModelConfig, stored: dict[str, Tensor]) -> None:

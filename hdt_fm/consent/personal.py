@@ -88,7 +88,7 @@ def _cell(value: Any) -> Any:
     """A number as short as it was; unknown is empty."""
     if isinstance(value, float):
         return "" if value != value else f"{value:.9g}" if abs(value) < 1e6 else f"{value:.6f}"
-    return value
+    return plain_cell(value)
 
 
 @contextmanager
