@@ -1,7 +1,7 @@
 """What a model's training people look like goes into its checkpoint, and shards that look otherwise are told of."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +93,6 @@ def _in_words(rates: set[float]) -> str:
     return " and ".join(f"{rate:g}" for rate in sorted(rates))
 
 
-def summary_of(lines: list[str]) -> Mapping[str, str]:
+def summary_of(lines: Sequence[str]) -> Mapping[str, str]:
     """For the result of a run; nothing where nothing is doubtful."""
     return {"unlike training": "; ".join(lines)} if lines else {}

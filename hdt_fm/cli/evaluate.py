@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdt_fm.checkpoint import Model, build_model, load
+from hdt_fm.checkpoint import Model, build_model, load, load_preprocess
 from hdt_fm.cli.also import Beside, check_also, further
 from hdt_fm.cli.cohorts import NOBODY, Cohorts
 from hdt_fm.cli.compose import Config
+from hdt_fm.cli.contract import check_contract, summary_of
 from hdt_fm.cli.held_out import held_out_fold, people_of_checkpoint, pseudonyms, refuse_known_cohort
 from hdt_fm.cli.own_encoders import own_encoders
 from hdt_fm.cli.rates import check_estimate, check_estimate_of, rates
@@ -62,7 +63,7 @@ PUBLISHED_SPLIT = "published_split"
 class Evidence:
     """What the protocols compare: one entry a fold in `tables`, `untrained` (by name), `pretrained_on` and `fuse`;
     `covariates` are the columns of the people that the encoder reads, `models` made the tables of ours and the random
-    encoder, one a fold each."""
+    encoder, one a fold each; `unlike` says in what these recordings are not as those it learned from."""
 
     folds: Sequence[Fold]
     tables: Sequence[EmbeddingTable]
@@ -71,6 +72,7 @@ class Evidence:
     fuse: Sequence[Fuse] | None = None
     covariates: tuple[str, ...] = ()
     models: Mapping[str, Sequence[Model]] = field(default_factory=dict)
+    unlike: Sequence[str] = ()
 
 
 def run(run: Run) -> RunRecord:
@@ -109,7 +111,7 @@ def run(run: Run) -> RunRecord:
     return run.finish(
         outputs={"table": run.folder / "table.md", "rows": run.folder / "rows.json"},
         following=(f"hdt-fm embed {config.chosen}", f"hdt-fm publish {config.chosen}"),
-        summary=_headline(task),
+        summary={**_headline(task), **summary_of(evidence.unlike)},
         results=results,
         provenance={"shards": folder.digest, "encoder": table.model_digest},
     )
@@ -236,6 +238,7 @@ def _unseen(run: Run, folder: ShardFolder, protocol: ProtocolSettings) -> Eviden
     checkpoint = find_model(config.value("checkpoint"))
     saw = refuse_known_cohort(checkpoint, folder.manifest, folder.digest)
     model = load(checkpoint, device=device_of(config))
+    unlike = check_contract(model.config, load_preprocess(checkpoint), folder, say=run.say)
     seed = int(config.value("seed"))
     _, folds = _folds(folder, protocol, seed)
     table = embed(config, model, folder, run.progress("embed"))
@@ -244,7 +247,9 @@ def _unseen(run: Run, folder: ShardFolder, protocol: ProtocolSettings) -> Eviden
     random = {RANDOM_ENCODER: embed(config, fresh, folder)}
     count = len(folds)
     models = {OURS: [model] * count, RANDOM_ENCODER: [fresh] * count}
-    return Evidence(folds, [table] * count, [random] * count, [saw] * count, _fuse([model] * count), facts, models)
+    return Evidence(
+        folds, [table] * count, [random] * count, [saw] * count, _fuse([model] * count), facts, models, unlike
+    )
 
 
 def _folds(folder: ShardFolder, protocol: ProtocolSettings, seed: int) -> tuple[Rows, list[Fold]]:

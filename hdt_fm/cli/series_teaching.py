@@ -11,6 +11,7 @@ from torch import nn
 
 from hdt_fm.checkpoint import Model, load, load_preprocess, save_model
 from hdt_fm.cli.compose import Config
+from hdt_fm.cli.contract import check_contract
 from hdt_fm.cli.held_out import people_of_checkpoint
 from hdt_fm.cli.run import Run, write_text
 from hdt_fm.cli.series import check_same_task, heads_of, told
@@ -108,6 +109,7 @@ def ground(run: Run, name: str, *, horizons_s: tuple[float, ...] | None = None) 
         if other != name and horizons_s is None:
             check_same_task(name, task, other, ForecastTask.of(head.asked))
     people = people_asked(config, folder, checkpoint)
+    check_contract(model.config, load_preprocess(checkpoint), folder, say=run.say)
     run.say(f"{task.modality} of {len({one.group for one in series})} people: embedding")
     moments, inputs = told(model, series, task, given=given, kept=run.folder / "series_embeddings.safetensors")
     return Ground(run, folder, base, target, task, series, given, moments, inputs, _fold(moments, people))

@@ -12,6 +12,7 @@ import torch
 
 import hdt_fm
 from hdt_fm.checkpoint import load_preprocess
+from hdt_fm.cli import contract
 from hdt_fm.cli.cohorts import joined
 from hdt_fm.cli.compose import compose_config
 from hdt_fm.cli.main import EXIT_OK, EXIT_USER_ERROR, main
@@ -204,11 +205,17 @@ def test_a_model_of_two_cohorts_is_published_with_an_evaluation_on_each(pretrain
         assert "pretrained on people of this cohort" in capsys.readouterr().err
 
 
-def test_an_encoder_is_tried_on_a_cohort_that_it_never_saw(folders, tmp_path, capsys) -> None:
+def test_an_encoder_is_tried_on_a_cohort_that_it_never_saw(folders, tmp_path, capsys, monkeypatch) -> None:
     assert main(["pretrain", f"root={tmp_path / 'here'}", f"shards={folders['tiny']}", *TINY]) == EXIT_OK
     checkpoint = tmp_path / "here" / "pretrain" / "checkpoint"
     unseen = [f"checkpoint={checkpoint}", "protocol.people=unseen", "protocol.folds=2"]
-    assert evaluated(tmp_path / "there", folders, "other", *unseen) == EXIT_OK
+    real = contract.look
+    spoilt = lambda name, values, *more: real(name, values * (1000 if name == "acc" else 1), *more)
+    with monkeypatch.context() as patch:  # a number asked of recordings in another unit is told so
+        patch.setattr(contract, "look", spoilt)
+        assert evaluated(tmp_path / "there", folders, "other", *unseen) == EXIT_OK
+    summary = json.loads((tmp_path / "there" / "evaluate" / "result.json").read_text())["summary"]
+    assert "as large as in training" in summary["unlike training"]
     rows = json.loads((tmp_path / "there" / "evaluate" / "rows.json").read_text())
     models = {row["model"] for row in rows if row["what"] == "stress"}
     assert {"encoder + logistic regression", "random encoder + logistic regression"} <= models, sorted(models)
