@@ -39,6 +39,7 @@ DOORS = {
     "wandb": ("hdt_fm/training/callbacks.py",),
     "captum": ("hdt_fm/explain/",),
     "triton": ("hdt_fm/ops/",),
+    "codecarbon": ("hdt_fm/cli/cost_energy.py",),
 }
 HEAVY = ("torch", "pytorch_lightning", "hydra", "webdataset", "wandb", "captum", "pandas", "scipy", "sklearn")
 

@@ -18,6 +18,7 @@ from hdt_fm.report.card_facts import CardFacts, read_card
 from hdt_fm.report.check import check
 from hdt_fm.report.data_facts import data_facts
 from hdt_fm.report.evidence import AUDIT_NAME, EXPLANATION_JSON
+from hdt_fm.report.facts import digest_of
 from hdt_fm.report.hub import push_to_hub
 from hdt_fm.report.publish import assemble
 from hdt_fm.schema.errors import ConfigError, PublishError
@@ -122,7 +123,7 @@ def _explained(root: Path) -> dict[str, str]:
 def _records(root: Path) -> list[RunRecord]:
     """Records of the verbs that led here, in the order of the path."""
     paths = [root / verb / "result.json" for verb in STATIONS]
-    return [RunRecord.model_validate_json(path.read_bytes()) for path in paths if path.is_file()]
+    return [_record(path) for path in paths if path.is_file()]
 
 
 def _elsewhere(folders: Sequence[str]) -> list[RunRecord]:
@@ -137,8 +138,27 @@ def _elsewhere(folders: Sequence[str]) -> list[RunRecord]:
                 expected="the folder of an `evaluate` run, with its result.json",
                 fix="run `hdt-fm evaluate` there first, or leave the folder out",
             )
-        found.append(RunRecord.model_validate_json(path.read_bytes()))
+        found.append(_record(path))
     return found
+
+
+def _record(path: Path) -> RunRecord:
+    """A record, where the settings beside it are those that it was made by.
+
+    Raises:
+        PublishError: If the verb was started again with others and left no record. Records older than the digest pass.
+    """
+    record = RunRecord.model_validate_json(path.read_bytes())
+    told, beside = record.provenance.get("config_file"), path.with_name("config.yaml")
+    if told and beside.is_file() and digest_of(beside) != told:
+        raise PublishError(
+            "A record is not of the settings beside it: its verb was started again and left no new record",
+            where=str(path.parent),
+            expected=f"config.yaml with digest {str(told)[:12]}, as result.json says",
+            got=digest_of(beside)[:12],
+            fix=f"run `hdt-fm {record.verb}` there to its end",
+        )
+    return record
 
 
 def still_in_lineage(config: Config, register: str | None) -> list[str]:

@@ -1,6 +1,7 @@
 """Runs one configured verb: compose, check, call, and leave `config.yaml` and `result.json` behind."""
 
 import errno
+import hashlib
 import json
 import os
 import platform
@@ -14,10 +15,12 @@ from typing import Any
 
 import hdt_fm
 from hdt_fm.cli.compose import Config, compose_config
+from hdt_fm.cli.cost import Meter
 from hdt_fm.cli.environment import guarded_environment
 from hdt_fm.cli.launch import refuse_launcher
 from hdt_fm.cli.main import EXIT_INTERRUPTED, EXIT_OK, Options
 from hdt_fm.cli.progress import Report, reporter
+from hdt_fm.cli.settings import CostSettings
 from hdt_fm.schema.errors import HdtError
 from hdt_fm.schema.result import Result, RunRecord
 
@@ -26,11 +29,16 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass
 class Run:
-    """What a verb works in: its folder, and ways to tell the user something."""
+    """What a verb works in: its folder, and ways to tell the user something.
+
+    Attributes:
+        meter: What it spends; None where nobody counts.
+    """
 
     verb: str
     config: Config
     folder: Path
+    meter: Meter | None = None
     started: float = field(default_factory=time.monotonic)
 
     def progress(self, what: str) -> Report:
@@ -52,14 +60,22 @@ class Run:
         provenance: dict[str, Any] | None = None,
     ) -> RunRecord:
         """Write `result.json` and return it."""
+        told = summary or {}
+        going_on = {"finished": not told.get("stopped by"), "resumed": told.get("resumed from step") is not None}
         record = RunRecord(
             verb=self.verb,
             name=str(self.config.value("name")),
             outputs={name: os.path.relpath(path, self.folder) for name, path in outputs.items()},
             next=following,
             seconds=round(time.monotonic() - self.started, 3),
-            summary=summary or {},
-            provenance={**_versions(), "seed": self.config.value("seed"), **(provenance or {})},
+            summary=told,
+            provenance={
+                **_versions(),
+                "seed": self.config.value("seed"),
+                "config_file": _digest(self.config),
+                **(provenance or {}),
+            },
+            cost=self.meter.close(**going_on) if self.meter else None,
             results=results,
         )
         write_text(self.folder / "result.json", record.model_dump_json(indent=1) + "\n")
@@ -100,8 +116,10 @@ def call(name: str, config: Config) -> RunRecord:
     folder = _folder(name, config)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        settings = config.section("cost", CostSettings)
         write_text(folder / "config.yaml", config.yaml())
-        return import_module(f"hdt_fm.cli.{name}").run(Run(name, config, folder))
+        with Meter(settings, folder, config=_digest(config), write=write_text) as meter:
+            return import_module(f"hdt_fm.cli.{name}").run(Run(name, config, folder, meter))
     except HdtError:
         raise
     except Exception as error:
@@ -143,6 +161,11 @@ def peak_memory_gb() -> float:
 
 def _folder(name: str, config: Config) -> Path:
     return Path(config.value("root")) / name
+
+
+def _digest(config: Config) -> str:
+    """sha256 of `config.yaml`, as it lies beside the record."""
+    return hashlib.sha256(config.yaml().encode()).hexdigest()
 
 
 def _versions() -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hdt_fm.schema.codec import Codec
 from hdt_fm.schema.preparation import Plain
@@ -17,6 +17,7 @@ class ShardSettings(Plain):
     consent: str | None
     purpose: str | None = None
     codec: Codec | dict[str, Codec] = "none"
+    sealed: bool = False
 
 
 class SplitSettings(Plain):
@@ -41,6 +42,18 @@ class HideSettings(Plain):
     stretch_s: float = Field(gt=0)
 
 
+class PrivateSettings(Plain):
+    """Of differential privacy; see configs/training/private.yaml."""
+
+    epsilon: float | None = Field(gt=0)
+    delta: float | None = Field(gt=0, lt=1)
+    noise: float | None = Field(ge=0)
+    clip: float | None = Field(gt=0)
+    people_per_step: int = Field(ge=1)
+    windows_per_person: int = Field(ge=2)
+    public: str | None
+
+
 class TrainingSettings(Plain):
     steps: int = Field(ge=1)
     batch_size: int = Field(ge=2)
@@ -63,6 +76,7 @@ class TrainingSettings(Plain):
     activation_checkpointing: bool = False
     compile: bool = False
     sharded: bool = False
+    private: PrivateSettings | None = None
 
 
 class LauncherSettings(Plain):
@@ -75,6 +89,22 @@ class LauncherSettings(Plain):
     account: str | None = None
     memory_gb: int | None = Field(default=None, ge=1)
     more: tuple[str, ...] = ()
+
+
+class CostSettings(Plain):
+    energy: Literal["auto", "always", "never"]
+    after_s: float = Field(ge=0)
+    country: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
+    pue: float = Field(ge=1, allow_inf_nan=False)
+    price_per_kwh: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    price_per_device_hour: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
+
+    @model_validator(mode="after")
+    def _a_price_is_in_a_currency(self) -> "CostSettings":
+        if self.currency is None and not (self.price_per_kwh is None and self.price_per_device_hour is None):
+            raise ValueError("a price needs its currency (cost.currency=EUR)")
+        return self
 
 
 class LoggerSettings(Plain):
@@ -185,7 +215,7 @@ class ExplainSettings(Plain):
 
 
 class AuditSettings(Plain):
-    what: Literal["privacy"] | None
+    what: Literal["privacy", "fairness"] | None
     checkpoint: str
     references: int = Field(ge=0)
     reference_steps: int | None = Field(ge=1)
@@ -197,6 +227,13 @@ class AuditSettings(Plain):
     link_windows: int = Field(ge=4)
     gap_s: float = Field(gt=0)
     apart_s: float = Field(ge=0)
+    by: tuple[str, ...] | None
+    min_people: int = Field(ge=2)
+    permutations: int = Field(ge=20)
+    remedies: tuple[Literal["inverse_frequency", "group_dro"], ...]
+    fine_tune: bool
+    fine_tune_steps: int = Field(ge=1)
+    fine_tune_rate: float = Field(gt=0)
     draws: int = Field(ge=10)
     seed: int
 

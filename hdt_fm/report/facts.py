@@ -20,7 +20,8 @@ from hdt_fm.schema.result import RESULT_VERSION, Result, Row, RunRecord
 RESULT_NAME, PROVENANCE_NAME = "result.json", "provenance.json"
 CHECKPOINT_NAMES = (WEIGHTS_NAME, CONFIG_NAME, PREPROCESS_NAME, PROBE_NAME)
 # 1: card, results and provenance alone. 2: all documents of `documents/`, software, digests of shards.
-PROVENANCE_VERSION = 2
+# 3: what each run cost.
+PROVENANCE_VERSION = 3
 Record = TypeVar("Record", bound=Plain)
 
 

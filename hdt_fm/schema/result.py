@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from hdt_fm.schema.cost import Cost
 from hdt_fm.schema.preparation import Plain
 
 RESULT_VERSION = 1
@@ -84,7 +85,9 @@ class RunRecord(Plain):
     Attributes:
         outputs: Name to path, relative to the run folder.
         summary: A few headline facts, plain scalars.
-        provenance: Versions, digests, seeds; nothing about a person.
+        provenance: Versions, digests, seeds; nothing about a person. `config_file` is the digest of the `config.yaml`
+            beside the record, so that a later start that came to nothing does not lend it other settings.
+        cost: What it spent, with the sessions before it that led here; None in records older than that.
     """
 
     version: int = RESULT_VERSION
@@ -95,4 +98,5 @@ class RunRecord(Plain):
     seconds: float
     summary: dict[str, Scalar] = {}
     provenance: dict[str, Any] = {}
+    cost: Cost | None = None
     results: tuple[Result, ...] = ()

@@ -11,7 +11,7 @@ from hdt_fm.report.data_facts import DataFacts, data_facts, without_small_cells
 from hdt_fm.report.documents.readme import evaluation, in_header, make, slug
 from hdt_fm.report.facts import Facts
 from hdt_fm.report.licences import refuse_unready
-from hdt_fm.report.records import energy, flat, kwh
+from hdt_fm.report.records import flat
 from hdt_fm.report.tables import markdown
 from hdt_fm.schema.errors import PublishError
 from hdt_fm.schema.manifest import ModelConfig, Part, Preprocess
@@ -108,13 +108,6 @@ def test_a_table_without_baselines_is_never_printed(result: Result) -> None:
 def test_provenance_is_flattened_in_its_own_order() -> None:
     nested = {"b": {"y": 1, "x": [1, 2]}, "a": list(range(9)), "c": 0.125, "d": [{"k": 1}]}
     assert list(flat(nested)) == [("b.y", "1"), ("b.x", "1, 2"), ("a", "9 entries"), ("c", "0.125"), ("d", "1 entries")]
-
-
-def test_energy_is_taken_where_a_record_holds_it(records: tuple[RunRecord, ...]) -> None:
-    assert list(energy(records)) == []
-    metered = records[0].model_copy(update={"summary": {"energy_kWh": 0.02, "price_per_kwh": 0.3, "kwh": None}})
-    assert list(energy((metered,))) == [("pretrain", "energy_kWh", "0.02"), ("pretrain", "price_per_kwh", "0.3")]
-    assert list(kwh((metered, records[1]))) == [("pretrain", 0.02)]
 
 
 @pytest.mark.parametrize(

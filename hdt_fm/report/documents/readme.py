@@ -13,7 +13,8 @@ from hdt_fm.report.data_facts import SMALLEST_CELL, DataFacts
 from hdt_fm.report.documents.contents import contents
 from hdt_fm.report.facts import Facts
 from hdt_fm.report.licences import link_of
-from hdt_fm.report.records import energy, flat
+from hdt_fm.report.records import flat
+from hdt_fm.report.spent import HEADER, emissions, energy_said, lines, notes, whole
 from hdt_fm.report.tables import markdown
 from hdt_fm.schema.covariates import Covariate
 from hdt_fm.schema.manifest import ModelConfig, Preprocess
@@ -49,8 +50,9 @@ def make(facts: Facts) -> str:
         facts=facts.card,
         data=facts.data,
         runs=[{"record": record, "facts": list(flat(record.provenance))} for record in facts.records],
-        hours=sum(record.seconds for record in facts.records) / 3600,
-        energy=list(energy(facts.records)),
+        hours=whole(facts.records).hours,
+        spent={"header": HEADER, "lines": lines(facts.records), "notes": list(notes(facts.records))},
+        energy=energy_said(facts.records),
         evaluation=evaluation(facts.results),
         subgroups=bool(facts.subgroup_rows),
         known=known_of_people(facts.data),
@@ -65,7 +67,8 @@ def make(facts: Facts) -> str:
         others=[(name, words) for name, words in contents(facts).items() if name != NAME],
     )
     body = re.sub(r"\n{3,}", "\n\n", body).strip()
-    return f"---\n{metadata(facts.card, facts.data, facts.results, facts.config)}\n---\n\n{body}\n"
+    header = metadata(facts.card, facts.data, facts.results, facts.config, emissions(facts.records))
+    return f"---\n{header}\n---\n\n{body}\n"
 
 
 def known_of_people(data: Sequence[DataFacts]) -> tuple[str, ...]:
@@ -73,11 +76,18 @@ def known_of_people(data: Sequence[DataFacts]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for one in data for name in one.covariates))
 
 
-def metadata(facts: CardFacts, data: Sequence[DataFacts], results: Sequence[Result], config: ModelConfig) -> str:
-    """The YAML header by the Hub's own rules; numbers of ours only, unrounded."""
+def metadata(
+    facts: CardFacts,
+    data: Sequence[DataFacts],
+    results: Sequence[Result],
+    config: ModelConfig,
+    co2: dict[str, Any] | None = None,
+) -> str:
+    """The YAML header by the Hub's own rules; numbers of ours only, unrounded; carbon of the training where known."""
     from huggingface_hub import ModelCardData
 
     names = [column.name for column in config.modalities]
+    more: dict[str, Any] = {"co2_eq_emissions": co2} if co2 else {}
     card = ModelCardData(
         license=facts.licence,
         license_name=facts.name.lower().replace(" ", "-") if facts.licence == "other" else None,
@@ -87,6 +97,7 @@ def metadata(facts: CardFacts, data: Sequence[DataFacts], results: Sequence[Resu
         tags=list(dict.fromkeys(["wearables", "biosignals", "time-series", *names, *facts.tags])),
         model_name=facts.name,
         eval_results=list(_eval_results(data, results)) or None,
+        **more,
     )
     return card.to_yaml(line_break="\n")
 

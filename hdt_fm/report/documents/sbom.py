@@ -17,11 +17,21 @@ from hdt_fm.report.documents.answers import (
 from hdt_fm.report.documents.readme import slug
 from hdt_fm.report.facts import Facts
 from hdt_fm.report.licences import link_of, spdx
-from hdt_fm.report.records import energy, kwh
 from hdt_fm.report.software import OURS, Distribution
+from hdt_fm.report.spent import Spent, by_verb, energy_said, whole
 from hdt_fm.schema.manifest import WEIGHTS_NAME
 
 NAME = "sbom.cdx.json"
+# Activities by the words of CycloneDX.
+_ACTIVITIES = {
+    "shard": "data-preparation",
+    "pretrain": "training",
+    "finetune": "fine-tuning",
+    "evaluate": "validation",
+    "audit": "validation",
+    "embed": "inference",
+    "explain": "inference",
+}
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://cyclonedx.org/")
 
 
@@ -144,24 +154,39 @@ def _considerations(facts: Facts) -> dict[str, Any]:
 
 
 def _environment(facts: Facts) -> dict[str, Any]:
-    told = [{"name": f"hdt_fm:{verb}:{name}", "value": value} for verb, name, value in energy(facts.records)]
-    hours = sum(record.seconds for record in facts.records) / 3600
-    used = [
-        {
-            "activity": "training" if verb in ("pretrain", "finetune") else "other",
-            "energyProviders": [
-                {
-                    "description": "As metered where it ran; who delivered it is not known",
-                    "organization": {"name": "unknown"},
-                    "energySource": "unknown",
-                    "energyProvided": {"value": value, "unit": "kWh"},
-                }
-            ],
-            "activityEnergyCost": {"value": value, "unit": "kWh"},
-        }
-        for verb, value in kwh(facts.records)
-    ]
-    own = [*told, {"name": "hdt_fm:wall_time_hours", "value": f"{hours:.3f}"}]
+    spent = by_verb(facts.records)
+    own = [{"name": "hdt_fm:wall_time_hours", "value": f"{whole(facts.records).hours:.3f}"}]
+    own += [{"name": f"hdt_fm:{one.verb}:{name}", "value": value} for one in spent for name, value in _spent(one)]
+    used = [_consumption(one) for one in spent if one.cost.kwh is not None]
     if not used:
-        own.append({"name": "hdt_fm:energy", "value": "not metered"})
+        own.append({"name": "hdt_fm:energy", "value": energy_said(facts.records)})
     return {**({"energyConsumptions": used} if used else {}), "properties": own}
+
+
+def _spent(one: Spent) -> list[tuple[str, str]]:
+    """What a verb spent beyond energy and carbon, which have fields of their own."""
+    cost = one.cost
+    told = [("hours", f"{cost.hours:.6g}"), ("metered_hours", f"{cost.metered_hours:.6g}"), ("pue", f"{cost.pue:g}")]
+    if cost.cpu_hours is not None:
+        told.append(("cpu_hours", f"{cost.cpu_hours:.6g}"))
+    if cost.money is not None:
+        told.append(("money", f"{cost.money:.6g} {cost.currency}"))
+    return told + [(name, getattr(cost, name)) for name in ("how", "reason", "missing") if getattr(cost, name)]
+
+
+def _consumption(one: Spent) -> dict[str, Any]:
+    used = {"value": one.cost.kwh, "unit": "kWh"}
+    carbon = one.cost.kg_co2e
+    return {
+        "activity": _ACTIVITIES.get(one.verb, "other"),
+        "energyProviders": [
+            {
+                "description": "As metered where it ran; who delivered it is not known",
+                "organization": {"name": "unknown"},
+                "energySource": "unknown",
+                "energyProvided": used,
+            }
+        ],
+        "activityEnergyCost": used,
+        **({} if carbon is None else {"co2CostEquivalent": {"value": carbon / 1000, "unit": "tCO2eq"}}),
+    }

@@ -10,7 +10,7 @@ from hdt_fm.report.data_facts import DataFacts
 from hdt_fm.report.documents.answers import audit_said, subgroups_said
 from hdt_fm.report.documents.readme import known_of_people
 from hdt_fm.report.facts import Facts
-from hdt_fm.report.records import energy
+from hdt_fm.report.spent import energy_said
 
 NAME = "tripod_ai.md"
 Answer = Callable[[Facts], str]
@@ -123,8 +123,7 @@ def _sized(facts: Facts) -> str:
 
 
 def _environment(facts: Facts) -> str:
-    metered = "metered" if list(energy(facts.records)) else "not metered"
-    return f"README.md, How to load and Signals; energy {metered} (README.md, Environmental facts)"
+    return f"README.md, How to load and Signals; {energy_said(facts.records)} (README.md, Environmental impact)"
 
 
 ITEMS = (

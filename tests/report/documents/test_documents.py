@@ -15,6 +15,7 @@ import yaml
 from hdt_fm.report.documents import DOCUMENTS, chai, citation, croissant, licence, sbom, tripod
 from hdt_fm.report.documents.chai_shape import NAMESPACE
 from hdt_fm.report.facts import Facts
+from hdt_fm.schema.cost import Cost
 from hdt_fm.schema.result import RunRecord
 
 NEEDS = {
@@ -163,7 +164,9 @@ def test_the_sbom_is_valid_by_its_own_library(facts: Facts, metered: bool) -> No
 
 
 def with_energy(facts: Facts) -> Facts:
-    record: RunRecord = facts.records[0].model_copy(update={"summary": {"energy_kwh": 0.25, "cost_eur": 0.1}})
+    energy = {"kwh": 0.25, "metered_hours": 0.5, "how": "codecarbon 3", "kg_co2e": 0.01, "country": "SWE"}
+    cost = Cost(hours=0.51, cpu_hours=1.0, money=0.1, currency="EUR", **energy)
+    record: RunRecord = facts.records[0].model_copy(update={"cost": cost})
     return dataclasses.replace(facts, records=(record, *facts.records[1:]))
 
 
@@ -178,8 +181,9 @@ def test_the_sbom_has_software_and_a_model_card(facts: Facts) -> None:
     plain = json.loads(sbom.make(facts))
     assert plain["serialNumber"] != told["serialNumber"]
     considered = plain["metadata"]["component"]["modelCard"]["considerations"]["environmentalConsiderations"]
-    assert {"name": "hdt_fm:energy", "value": "not metered"} in considered["properties"]
-    assert "| pretrain | energy kwh | 0.25 |" in DOCUMENTS["README.md"](with_energy(facts))
+    said = {one["name"]: one["value"] for one in considered["properties"]}["hdt_fm:energy"]
+    assert said.startswith("energy not measured: ")
+    assert "| pretrain | 1 | 0.51 | 1 | 0.25 | 0.5 | 0.01 | 0.1 EUR |" in DOCUMENTS["README.md"](with_energy(facts))
 
 
 def test_the_citation_is_yaml_whose_words_stay_words(facts: Facts) -> None:
