@@ -13,6 +13,7 @@ from hdt_fm.report.evidence import Attribution, Audit, read_attribution, read_au
 from hdt_fm.report.software import Distribution
 from hdt_fm.report.updates import Updates
 from hdt_fm.schema.errors import HdtError, PublishError
+from hdt_fm.schema.imported import IMPORTED_NAME, Imported
 from hdt_fm.schema.manifest import CONFIG_NAME, PREPROCESS_NAME, PROBE_NAME, WEIGHTS_NAME, ModelConfig, Preprocess
 from hdt_fm.schema.preparation import Plain
 from hdt_fm.schema.result import RESULT_VERSION, Result, Row, RunRecord
@@ -75,6 +76,7 @@ class Facts:
     model_digests: tuple[str, ...] = ()
     audit: Audit | None = None
     attribution: Attribution | None = None
+    imported: Imported | None = None
     weights_digest: str = ""
     version: int = PROVENANCE_VERSION
 
@@ -110,6 +112,7 @@ def read_facts(folder: Path) -> Facts:
         model_digests=told.model_digests,
         audit=read_audit(folder),
         attribution=read_attribution(folder),
+        imported=read_record(folder / IMPORTED_NAME, Imported) if (folder / IMPORTED_NAME).is_file() else None,
         weights_digest=digest_of(folder / WEIGHTS_NAME),
         version=told.version,
     )

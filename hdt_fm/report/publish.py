@@ -36,6 +36,7 @@ from hdt_fm.report.rules.folder import SIGNATURE_NAME
 from hdt_fm.report.rules.numbers import result_problems
 from hdt_fm.report.software import Distribution, installed
 from hdt_fm.schema.errors import HdtError, PublishError
+from hdt_fm.schema.imported import IMPORTED_NAME
 from hdt_fm.schema.manifest import CONFIG_NAME, PREPROCESS_NAME, SUMS_NAME, ModelConfig, Preprocess
 from hdt_fm.schema.preparation import Plain
 from hdt_fm.schema.result import Result, RunRecord
@@ -165,6 +166,8 @@ def _copy(fresh: Path, checkpoint_folder: Path, audit: Path | None, explanation:
     """Take over the checkpoint and the evidence, byte for byte; the settings files must keep their contracts."""
     for name in CHECKPOINT_NAMES:
         shutil.copyfile(checkpoint_folder / name, fresh / name)
+    if (checkpoint_folder / IMPORTED_NAME).is_file():
+        shutil.copyfile(checkpoint_folder / IMPORTED_NAME, fresh / IMPORTED_NAME)
     if audit is not None:
         shutil.copyfile(audit, fresh / AUDIT_NAME)
     if explanation is not None:

@@ -14,6 +14,7 @@ from hdt_fm.report.card_facts import CardFacts
 from hdt_fm.report.check import digest_of
 from hdt_fm.report.publish import assemble, check, verify_sums
 from hdt_fm.schema.errors import PublishError
+from hdt_fm.schema.imported import Imported
 from hdt_fm.schema.result import Result, Row, RunRecord
 from hdt_fm.schema.subject import SubjectKey
 
@@ -241,3 +242,33 @@ def test_a_number_that_does_not_exist_survives_the_round_trip(
     folder = assemble(checkpoint, **publish_inputs(records=(records[0], run)), folder=tmp_path / "model")
     assert check(folder) == []
     json.loads((folder / "result.json").read_text(), parse_constant=lambda word: pytest.fail(word))
+
+
+def test_an_imported_checkpoint_says_so(checkpoint: Path, publish_inputs: Inputs, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    shutil.copytree(checkpoint, theirs)
+    record = Imported(
+        name="theirs",
+        source="weights.pth",
+        source_sha256="ab" * 32,
+        kind="state_dict",
+        rename={},
+        matched=3,
+        total=4,
+        fresh=("heads.stress.weight",),
+        widened=0,
+        left_out=0,
+        others=0,
+        hdt_fm="0.1.0",
+    )
+    (theirs / "imported.json").write_text(record.model_dump_json())
+    names = sorted(path.name for path in theirs.iterdir() if path.name != "SHA256SUMS")
+    (theirs / "SHA256SUMS").write_text("".join(f"{digest_of(theirs / name)}  {name}\n" for name in names))
+    folder = assemble(theirs, **publish_inputs(), folder=tmp_path / "model")
+    assert check(folder) == []
+    card = (folder / "README.md").read_text()
+    assert "not from the runs below" in card
+    assert "`abababababababab`; 3 of 4 tensors were filled from it, the others started fresh" in card
+    assert "- `imported.json`: the file that the weights were imported from" in card
+    (folder / "imported.json").unlink()
+    assert any("README.md is not what the records give" in one for one in check(resummed(folder)))

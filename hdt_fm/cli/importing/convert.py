@@ -17,10 +17,10 @@ from hdt_fm.checkpoint.folder import sha256
 from hdt_fm.checkpoint.weights import fill
 from hdt_fm.cli.importing.read import Foreign
 from hdt_fm.schema.errors import CheckpointError, ConfigError
+from hdt_fm.schema.imported import IMPORTED_NAME, Imported
 from hdt_fm.schema.manifest import SUMS_NAME, ModelConfig, Preprocess
 from hdt_fm.schema.preparation import Plain
 
-IMPORTED_NAME = "imported.json"
 _MAX_TABLE_BYTES = 1 << 22
 
 
@@ -28,35 +28,6 @@ class RenameTable(Plain):
     """`rename:` of a YAML file: a name, or the beginning of names that ends with a dot, -> ours; null leaves it out."""
 
     rename: dict[str, str | None]
-
-
-class Imported(Plain):
-    """`imported.json`: what a checkpoint was before it was one of ours.
-
-    Attributes:
-        source: Name of the file; its digest tells it.
-        kind: What the weights were found in.
-        rename: The table as it was used.
-        matched, total: Tensors of the model that the file filled, and all of them.
-        fresh: Names that kept fresh weights.
-        widened: Tensors that were of half precision, and are exactly these numbers in float32.
-        left_out: Tensors of the file that the table left out.
-        others: Entries of the file that were no tensors.
-    """
-
-    version: int = 1
-    name: str
-    source: str
-    source_sha256: str
-    kind: str
-    rename: dict[str, str | None]
-    matched: int
-    total: int
-    fresh: tuple[str, ...]
-    widened: int
-    left_out: int
-    others: int
-    hdt_fm: str
 
 
 @dataclass(frozen=True)

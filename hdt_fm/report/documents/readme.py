@@ -62,6 +62,7 @@ def make(facts: Facts) -> str:
         config=facts.config,
         audit=facts.audit,
         attribution=facts.attribution,
+        imported=facts.imported,
         licence_link=link_of(facts.card),
         smallest=SMALLEST_CELL,
         others=[(name, words) for name, words in contents(facts).items() if name != NAME],
