@@ -1,6 +1,7 @@
 """Text -> numbers, fast, with errors that say the line but never the value."""
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from hdt_fm.schema.errors import ReaderError
 
 _ROW = re.compile(r"Row #(\d+)")
+_NUMBER = re.compile(r"[-+]?[\d.,:/-]*\d[\d.,:/-]*(?:[eE][-+]?\d+)?")
 
 
 def read_numbers(data: bytes, *, columns: int, skip: int, where: str) -> NDArray[np.float64]:
@@ -63,6 +65,13 @@ def parse_csv(
             expected=f"{len(names)} number(s) a line" if names else "numbers in every column that is mapped",
             fix="look at that line; an export that was cut off or edited by hand often looks so",
         ) from None
+
+
+def header_words(columns: Sequence[str]) -> str:
+    """The columns of a table for a message, unless its first line is a row: that would be somebody's values."""
+    if any(_NUMBER.fullmatch(name.strip()) for name in columns):
+        return "a first line of names; that of this table holds numbers"
+    return ", ".join(columns)
 
 
 def _end_of_text(data: bytes) -> int:

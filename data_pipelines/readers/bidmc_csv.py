@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from data_pipelines.readers._files import read_bytes
-from data_pipelines.readers._numbers import parse_csv
+from data_pipelines.readers._numbers import header_words, parse_csv
 from data_pipelines.readers._recordings import make_recording
 from hdt_fm.schema.errors import ReaderError
 from hdt_fm.schema.recording import NS_PER_S, LabelTrack, Recording, Visit
@@ -63,7 +63,7 @@ class BidmcCsv:
                 "The file has none of the known signals",
                 where="Signals",
                 expected=", ".join(name for names, _ in SIGNALS.values() for name in names),
-                got=", ".join(table.column_names),
+                got=header_words(table.column_names),
             )
         labels = self._numerics(_beside(path, match[1], "Numerics")) | self._breaths(_beside(path, match[1], "Breaths"))
         return Visit(
@@ -135,7 +135,7 @@ def _table(path: Path, where: str) -> pa.Table:
 
 def _column(table: pa.Table, name: str) -> NDArray[np.float64]:
     if name not in table.column_names:
-        raise ReaderError("A column is missing", expected=name, got=", ".join(table.column_names))
+        raise ReaderError("A column is missing", expected=name, got=header_words(table.column_names))
     return table.column(name).to_numpy()
 
 

@@ -14,7 +14,7 @@ from data_pipelines.readers._files import MAX_BYTES, read_bytes
 from data_pipelines.readers._grid import median_rate, place
 from data_pipelines.readers._hdf5 import read_hdf5
 from data_pipelines.readers._mapping import SUFFIXES, LabelColumns, Mapping, TimeColumn, mapped_tables, read_mapping
-from data_pipelines.readers._numbers import parse_csv
+from data_pipelines.readers._numbers import header_words, parse_csv
 from data_pipelines.readers._recordings import check_rate, make_recording, seconds_to_ns
 from hdt_fm.schema.errors import ReaderError
 from hdt_fm.schema.recording import NS_PER_S, LabelTrack, Recording, Visit
@@ -130,7 +130,7 @@ def _load(path: Path, mapping: Mapping) -> pa.Table:
             raise ReaderError(
                 "A column of the mapping is not in the table",
                 where=column,
-                expected=", ".join(table.column_names),
+                expected=header_words(table.column_names),
                 fix="correct the column's name in the mapping",
             )
     if table.num_rows == 0:

@@ -1,33 +1,28 @@
 """Files of a version encrypted by age, where recipients are set: one `NAME.age` for each `NAME`.
 
-HDT_FM_RECIPIENTS (public keys, apart by spaces, commas or lines) says who can open what is written from then on;
-HDT_FM_IDENTITY (a secret key) opens it. Either may be a file's: HDT_FM_RECIPIENTS_FILE, HDT_FM_IDENTITY_FILE, as
-`age-keygen` writes them. Names, sizes and the ledger are not hidden. While they are used, plain files lie in memory
-where the system has a folder for that (/dev/shm), else in its folder for temporary ones, and go afterwards; those of a
-killed process go when the next one looks.
+Who opens them is told by the keys of `hdt_fm/schema/age.py`. Names, sizes and the ledger are not hidden. While they
+are used, plain files lie in memory where the system has a folder for that (/dev/shm), else in its folder for temporary
+ones, and go afterwards; those of a killed process go when the next one looks.
 """
 
 import contextlib
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from hdt_fm.checkpoint.keys import told_by
 from hdt_fm.checkpoint.version_files import files_of
+from hdt_fm.schema import age
+from hdt_fm.schema.age import RECIPIENTS, SUFFIX, Identity
 from hdt_fm.schema.errors import CheckpointError, ConfigError
 
-RECIPIENTS = "HDT_FM_RECIPIENTS"
-IDENTITY = "HDT_FM_IDENTITY"
-SUFFIX = ".age"
 _EMPTY, _PLACE = "hdt_fm_empty_", "hdt_fm_open_"
 _MEMORY = Path("/dev/shm")
 
 
-def recipients(*, needed: bool) -> list[Any]:
+def recipients(*, needed: bool) -> tuple[str, ...]:
     """Who is to open what is written; empty where files are not to be sealed.
 
     Args:
@@ -36,39 +31,26 @@ def recipients(*, needed: bool) -> list[Any]:
     Raises:
         ConfigError: If they are needed and none is set, one is no public key, or pyrage is missing.
     """
-    told = _words(told_by(RECIPIENTS))
-    if needed and not told:
+    if needed and told_by(RECIPIENTS) is None:
         raise ConfigError(
             "The files were sealed so far, and would lie plain from now on",
             where=f"environment variable {RECIPIENTS}",
             expected="public keys of those who are to open them",
             fix=f"set {RECIPIENTS}; for plain files make a new folder",
         )
-    if not told:
-        return []
-    pyrage = _age()
-    try:
-        return [pyrage.x25519.Recipient.from_str(word) for word in told]
-    except pyrage.RecipientError:
-        raise ConfigError(
-            "A recipient is no public key of age",
-            where=f"environment variable {RECIPIENTS}",
-            expected="age1..., as `age-keygen` prints it",
-            fix="set the public key (never the secret one) of each who is to open the files",
-        ) from None
+    return age.recipients(needed=needed)
 
 
-def seal(source: Path, target: Path, keys: Sequence[Any]) -> None:
+def seal(source: Path, target: Path, keys: Sequence[str]) -> None:
     """Write each file of one folder into another one, encrypted.
 
     Raises:
         OSError: If there is no room.
     """
-    pyrage = _age()
     for name, path in files_of(source).items():
         place = target / f"{name}{SUFFIX}"
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(pyrage.encrypt(path.read_bytes(), list(keys)))
+        place.write_bytes(age.seal(path.read_bytes(), keys))
 
 
 def unseal(source: Path, target: Path) -> None:
@@ -76,23 +58,15 @@ def unseal(source: Path, target: Path) -> None:
 
     Raises:
         ConfigError: If no secret key is set, it is none, or pyrage is missing.
-        CheckpointError: If it does not open the files.
+        CheckpointError: If it does not open the files, or one of them was changed.
     """
-    identity = _identity()
-    pyrage = _age()
+    identity = Identity(wrong=CheckpointError, damaged=CheckpointError)
+    identity.require()
     for name, path in files_of(source).items():
         place = target / name.removesuffix(SUFFIX)
         place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            place.write_bytes(pyrage.decrypt(path.read_bytes(), identity))
-        except pyrage.DecryptError:
-            raise CheckpointError(
-                "Sealed files cannot be opened",
-                where=source.name,
-                expected=f"the secret key of one of those that they were sealed for, in {IDENTITY}",
-                got="another key",
-                fix=f"set {IDENTITY} or {IDENTITY}_FILE to the right one",
-            ) from None
+        data = path.read_bytes()
+        place.write_bytes(identity.open(data, most=len(data), where=source.name))
 
 
 @contextlib.contextmanager
@@ -131,41 +105,3 @@ def _hold(handle: int) -> None:
     import fcntl
 
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _identity() -> list[Any]:
-    told = _words(told_by(IDENTITY))
-    if not told:
-        raise ConfigError(
-            "The files are sealed, and no key is set to open them",
-            where=f"environment variable {IDENTITY}",
-            expected="the secret key of one of those that they were sealed for",
-            fix=f"set {IDENTITY}_FILE to the file that `age-keygen` wrote",
-        )
-    pyrage = _age()
-    try:
-        return [pyrage.x25519.Identity.from_str(word) for word in told]
-    except pyrage.IdentityError:
-        raise ConfigError(
-            "What should open sealed files is no secret key of age",
-            where=f"environment variable {IDENTITY}",
-            expected="AGE-SECRET-KEY-1..., as `age-keygen` writes it",
-            fix=f"set {IDENTITY}_FILE to the file that `age-keygen` wrote",
-        ) from None
-
-
-def _words(told: str | None) -> list[str]:
-    lines = (told or "").splitlines()
-    return [word for line in lines if not line.startswith("#") for word in re.split(r"[\s,]+", line) if word]
-
-
-def _age() -> Any:
-    try:
-        import pyrage
-    except ImportError:
-        raise ConfigError(
-            "Files are to be sealed or opened, and pyrage is not installed",
-            expected="pyrage, which encrypts as age does",
-            fix=f"pip install pyrage, or unset {RECIPIENTS} to write files as they are",
-        ) from None
-    return pyrage

@@ -1,4 +1,4 @@
-"""`hdt-fm publish card | check | verify | sign`: the card to fill in, and what is done to a published folder."""
+"""`hdt-fm publish card | check | verify | sign | seal | open`: the card to fill in, and what is done to a folder."""
 
 import json
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 
 from hdt_fm.cli.main import EXIT_OK, Options
 from hdt_fm.cli.words import paths_and_settings
-from hdt_fm.schema.errors import ConfigError, HdtError
+from hdt_fm.schema.errors import ConfigError, HdtError, PublishError
 
 # Nothing was wrong with the command; the folder is.
 EXIT_REFUSED = 1
@@ -33,8 +33,30 @@ USAGE = {
   Writes model.sig, a signature of every file, after `publish check` found nothing. The private key (elliptic curve,
   PEM) is in the environment: HDT_FM_SIGNING_KEY, or HDT_FM_SIGNING_KEY_FILE with its path; never in a config.
   Needs pip install 'hdt-fm[signing]'.""",
+    "seal": """usage: hdt-fm publish seal FOLDER to=FILE.tar.age [forbidden=FILE] [--json]
+
+  Writes the folder as one file that only its recipients can open, after `publish check` found nothing. Who they are is
+  in the environment: HDT_FM_RECIPIENTS, or HDT_FM_RECIPIENTS_FILE, public keys as `age-keygen` prints them. The file
+  does not say who sealed it: sign the folder first. Needs pip install 'hdt-fm[sealed]'.
+
+  forbidden=FILE  as of check""",
+    "open": """usage: hdt-fm publish open FILE.tar.age to=FOLDER [key=PUBLIC.pem] [--json]
+
+  Makes the folder that was sealed, then does what `publish verify` does. The secret key of one of the recipients is in
+  the environment: HDT_FM_IDENTITY, or HDT_FM_IDENTITY_FILE. Needs pip install 'hdt-fm[sealed]'; without hdt_fm:
+  age -d -i KEY_FILE FILE.tar.age | tar x
+
+  key=PUBLIC.pem  of who signed; without it the signature is not looked at, and that is said""",
 }
-KNOWN = {"card": ("to",), "check": ("forbidden",), "verify": ("key",), "sign": ()}
+KNOWN: dict[str, tuple[str, ...]] = {
+    "card": ("to",),
+    "check": ("forbidden",),
+    "verify": ("key",),
+    "sign": (),
+    "seal": ("to", "forbidden"),
+    "open": ("to", "key"),
+}
+NEEDED = {"card": ("to",), "seal": ("to",), "open": ("to",)}
 Done = tuple[dict[str, Any], int]
 
 
@@ -45,7 +67,12 @@ def run(options: Options, arguments: list[str]) -> int:
         print(USAGE[word])
         return EXIT_OK
     paths, settings = paths_and_settings(
-        f"publish {word}", rest, known=KNOWN[word], paths=0 if word == "card" else 1, usage=USAGE[word]
+        f"publish {word}",
+        rest,
+        known=KNOWN[word],
+        needed=NEEDED.get(word, ()),
+        paths=0 if word == "card" else 1,
+        usage=USAGE[word],
     )
     told, status = DO[word](settings, *paths)
     print(json.dumps(told) if options.json else "\n".join(_lines(told)))
@@ -122,6 +149,28 @@ def _sign(settings: dict[str, str], folder: Path) -> Done:
     return {"signed": str(sign(folder, key))}, EXIT_OK
 
 
+def _seal(settings: dict[str, str], folder: Path) -> Done:
+    from hdt_fm.report.bundle import seal_folder
+    from hdt_fm.schema.age import recipients
+
+    to, target = recipients(needed=True), Path(settings["to"])
+    told, status = _check(settings, folder)
+    if status != EXIT_OK:
+        return {"sealed": False, "problems": told["problems"]}, status
+    files = seal_folder(folder, target, to)
+    return {"sealed": str(target), "files": files, "recipients": len(to)}, EXIT_OK
+
+
+def _open(settings: dict[str, str], sealed: Path) -> Done:
+    from hdt_fm.report.bundle import open_bundle
+    from hdt_fm.schema.age import Identity
+
+    target = Path(settings.pop("to"))
+    files = open_bundle(sealed, target, Identity(wrong=PublishError, damaged=PublishError))
+    told, status = _verify(settings, target)
+    return {"opened": str(target), "files": files, **told}, status
+
+
 def _folder(folder: Path) -> Path:
     if not folder.is_dir():
         raise ConfigError(
@@ -145,4 +194,11 @@ def _lines(told: dict[str, Any]) -> list[str]:
     return lines + [f"{name}: {one}" for name, said in told.get("problems", {}).items() for one in said]
 
 
-DO: dict[str, Callable[..., Done]] = {"card": _card, "check": _check, "verify": _verify, "sign": _sign}
+DO: dict[str, Callable[..., Done]] = {
+    "card": _card,
+    "check": _check,
+    "verify": _verify,
+    "sign": _sign,
+    "seal": _seal,
+    "open": _open,
+}

@@ -1,19 +1,23 @@
-"""Files below one http(s) address, whole or by ranges: patient with the network, and silent about credentials."""
+"""Files below one http(s) address, whole or by ranges: patient with the network, and silent about credentials.
+
+Credentials are told as keys are (`hdt_fm/schema/keys.py`), and sent over https only, or within this machine.
+"""
 
 import logging
 import os
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from hdt_fm import __version__
 from hdt_fm.schema.errors import ConfigError, CorruptShardError, ShardError
+from hdt_fm.schema.keys import told_by
 
-# Whole value of the header Authorization, and a signed query without its "?"; in the environment, never in a config.
+# Whole value of the header Authorization, and a signed query without its "?"; told as keys are, never in a config.
 AUTHORIZATION_VARIABLE, QUERY_VARIABLE = "HDT_FM_SHARDS_AUTHORIZATION", "HDT_FM_SHARDS_QUERY"
 TRIES, TIMEOUT_S, FIRST_WAIT_S, LONGEST_WAIT_S = 6, 30.0, 0.25, 30.0
 TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
@@ -36,26 +40,23 @@ class Server:
 
     Args:
         address: http or https, without user, password or query: an address ends up in configs and records.
-        environment: Where credentials are looked for; they are sent over https only, or within this machine.
         tries: Of each request; between them the waits double.
         timeout_s: For a connection, and for each silence within an answer.
         sleep: The clock, for tests.
 
     Raises:
-        ConfigError: If the address cannot be used as it stands.
+        ConfigError: If the address cannot be used as it stands, or credentials that are told cannot be read.
     """
 
     def __init__(
         self,
         address: str,
         *,
-        environment: Mapping[str, str] | None = None,
         tries: int = TRIES,
         timeout_s: float = TIMEOUT_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        environment = os.environ if environment is None else environment
-        self._secrets = environment.get(AUTHORIZATION_VARIABLE, ""), environment.get(QUERY_VARIABLE, "").lstrip("?")
+        self._secrets = told_by(AUTHORIZATION_VARIABLE) or "", (told_by(QUERY_VARIABLE) or "").lstrip("?")
         _check(address, secret=any(self._secrets))
         self.address, self.tries, self.timeout_s, self.sleep = address.rstrip("/"), tries, timeout_s, sleep
         self._pools: dict[int, Any] = {}

@@ -203,7 +203,8 @@ class WandbSink:
     """Weights & Biases. The run's id stays in `<run_dir>/wandb_id`, so a run that is resumed goes on in it.
 
     Git, code, machine, command line, console and package list are left out: an offline file would otherwise hold the
-    host's name and every argument.
+    host's name and every argument. Nothing is reported to the makers of wandb: without a word it would send them
+    errors of its own, offline too, with what stands in their text.
     """
 
     def __init__(
@@ -213,10 +214,15 @@ class WandbSink:
 
     def start(self, step: int) -> None:
         """Open the run, or go on in the one whose id is stored."""
+        # The only switch that it has for this; the process that it starts reads it too.
+        os.environ["WANDB_ERROR_REPORTING"] = "false"
         import wandb
 
         settings = wandb.Settings(
             disable_git=True,
+            # Else taken from the environment all the same; an address of git may hold a password.
+            git_commit="",
+            git_remote_url="",
             disable_code=True,
             x_disable_meta=True,
             x_disable_machine_info=True,

@@ -1,4 +1,4 @@
-"""`hdt-fm publish card | check | verify | sign` as a user types them, and the cards of the experiments."""
+"""`hdt-fm publish card | check | verify | sign | seal | open` as a user types them, and cards of the experiments."""
 
 import json
 import shutil
@@ -91,7 +91,7 @@ def test_a_card_is_written_filled_in_and_never_over_another(tmp_path: Path, caps
     assert "something at this place" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("word", ["card", "check", "verify", "sign"])
+@pytest.mark.parametrize("word", ["card", "check", "verify", "sign", "seal", "open"])
 def test_each_word_says_what_it_takes(word: str, capsys) -> None:
     assert main(["publish", word]) == EXIT_OK
     assert f"usage: hdt-fm publish {word}" in capsys.readouterr().out
@@ -107,6 +107,9 @@ def test_each_word_says_what_it_takes(word: str, capsys) -> None:
         (["check", "none", "forbidden="], "is not called like this"),
         (["sign", "none", "key=secret"], "Unknown setting 'key'"),
         (["card", "to="], "is not called like this"),
+        (["seal", "none"], "is not called like this"),
+        (["open", "none"], "is not called like this"),
+        (["open", "none", "to=x", "forbidden=y"], "Unknown setting 'forbidden'"),
     ],
 )
 def test_a_mistake_is_named(arguments: list[str], words: str, capsys) -> None:
@@ -148,6 +151,92 @@ def test_verify_loads_and_reproduces_and_sign_holds_every_file(
     problems = json.loads(capsys.readouterr().out)["problems"]
     assert {"checksums", "signature", "loads"} <= set(problems)
     assert main(["publish", "sign", str(published)]) == EXIT_REFUSED, "what may not go out is not signed"
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """A recipient of whom the test has the secret key, and another secret key."""
+    pytest.importorskip("pyrage", reason="pyrage (extra sealed) is not installed")
+    from hdt_fm.schema.age import new_identity
+
+    for name in ("RECIPIENTS", "IDENTITY"):
+        monkeypatch.delenv(f"HDT_FM_{name}_FILE", raising=False)
+    (secret, public), (other, _) = new_identity(), new_identity()
+    monkeypatch.setenv("HDT_FM_RECIPIENTS", public)
+    monkeypatch.setenv("HDT_FM_IDENTITY", secret)
+    return {"secret": secret, "public": public, "other": other}
+
+
+def test_seal_and_open_as_a_maker_and_a_receiver_do(
+    published: Path, tmp_path: Path, keys: dict[str, str], capsys
+) -> None:
+    sealed, back = tmp_path / "out" / "model.tar.age", tmp_path / "back"
+    assert main(["publish", "seal", str(published), f"to={sealed}", "--json"]) == EXIT_OK
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"sealed": str(sealed), "files": len(list(published.iterdir())), "recipients": 1}
+    assert main(["publish", "open", str(sealed), "--to", str(back), "--json"]) == EXIT_OK
+    told = json.loads(capsys.readouterr().out)
+    assert (told["checksums"], told["stored embedding"], told["problems"]) == ("fit", "reproduced", {})
+    assert {path.name: path.read_bytes() for path in back.iterdir()} == {
+        path.name: path.read_bytes() for path in published.iterdir()
+    }
+    for arguments in (["seal", str(published), f"to={sealed}"], ["open", str(sealed), f"to={back}"]):
+        assert main(["publish", *arguments]) == EXIT_USER_ERROR
+        assert "something at this place" in capsys.readouterr().err
+
+
+def test_what_may_not_go_out_is_not_sealed(published: Path, tmp_path: Path, keys: dict[str, str], capsys) -> None:
+    sealed = tmp_path / "model.tar.age"
+    (tmp_path / "ids.txt").write_text("program\n")
+    assert (
+        main(["publish", "seal", str(published), f"to={sealed}", f"forbidden={tmp_path / 'ids.txt'}"]) == EXIT_REFUSED
+    )
+    assert "nothing private" in capsys.readouterr().out
+    with (published / "README.md").open("a") as file:
+        file.write("one more claim")
+    assert main(["publish", "seal", str(published), f"to={sealed}"]) == EXIT_REFUSED
+    assert not sealed.exists()
+
+
+def test_keys_that_are_missing_or_anothers_do_not_show(
+    published: Path, tmp_path: Path, keys: dict[str, str], capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed = tmp_path / "model.tar.age"
+    monkeypatch.delenv("HDT_FM_RECIPIENTS")
+    assert main(["publish", "seal", str(published), f"to={sealed}"]) == EXIT_USER_ERROR
+    monkeypatch.setenv("HDT_FM_RECIPIENTS", keys["secret"])
+    assert main(["publish", "seal", str(published), f"to={sealed}"]) == EXIT_USER_ERROR
+    said = capsys.readouterr().err
+    assert "HDT_FM_RECIPIENTS" in said
+    assert "no public key of age" in said
+    assert not sealed.exists()
+    monkeypatch.setenv("HDT_FM_RECIPIENTS", keys["public"])
+    assert main(["publish", "seal", str(published), f"to={sealed}"]) == EXIT_OK
+    for told, words in ((None, "no key is set"), (keys["other"], "got: another key"), ("AGE-SECRET-KEY-1X", "is no")):
+        monkeypatch.delenv("HDT_FM_IDENTITY", raising=False)
+        if told:
+            monkeypatch.setenv("HDT_FM_IDENTITY", told)
+        assert main(["publish", "open", str(sealed), f"to={tmp_path / 'back'}"]) == EXIT_USER_ERROR
+        captured = capsys.readouterr()
+        said += captured.out + captured.err
+        assert words in captured.err
+    assert not (tmp_path / "back").exists()
+    assert not [key for key in (keys["secret"], keys["other"]) if key in said]
+
+
+def test_an_opened_folder_that_is_not_whole_is_said(
+    published: Path, tmp_path: Path, keys: dict[str, str], capsys
+) -> None:
+    """Whoever knows a public key can seal for it: authentic to age, and still no model."""
+    from hdt_fm.report.bundle import seal_folder
+
+    with (published / "README.md").open("a") as file:
+        file.write("one more claim")
+    seal_folder(published, tmp_path / "model.tar.age", [keys["public"]])
+    assert (
+        main(["publish", "open", str(tmp_path / "model.tar.age"), f"to={tmp_path / 'back'}", "--json"]) == EXIT_REFUSED
+    )
+    assert "checksums" in json.loads(capsys.readouterr().out)["problems"]
 
 
 def key_files(home: Path) -> tuple[Path, Path]:

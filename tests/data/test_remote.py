@@ -4,6 +4,7 @@ import logging
 import pickle
 import random
 import re
+import shutil
 import threading
 import time
 from functools import partial
@@ -13,6 +14,8 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
+from data_pipelines.finished import manifest_of
+from data_pipelines.sealing import rewrite
 from hdt_fm.data.disk_cache import DiskCache, cache_of
 from hdt_fm.data.ranged_get import Server
 from hdt_fm.data.remote import RemoteFolder, place_of
@@ -391,3 +394,27 @@ def test_a_pickled_folder_reads_in_another_process_and_carries_no_connection(sit
     other = pickle.loads(pickle.dumps(opened))
     same(expected, other.gather(np.arange(9)))
     assert isinstance(place_of(site.address), RemoteFolder)
+
+
+def test_a_sealed_folder_from_a_server_lies_sealed_in_the_cache_too(folders, site, own_cache, tmp_path, monkeypatch):
+    pyrage = pytest.importorskip("pyrage")
+    key = pyrage.x25519.Identity.generate()
+    monkeypatch.setenv("HDT_FM_RECIPIENTS", str(key.to_public()))
+    monkeypatch.setenv("HDT_FM_IDENTITY", str(key))
+    rewrite(folders / "none", tmp_path / "sealed")
+    site.folder = tmp_path / "sealed"
+    same(read_all(folders / "none"), read_all(site.address))
+    same(read_all(folders / "none"), read_all(site.address, verify="full"))
+    assert ShardFolder.open(site.address).digest == ShardFolder.open(folders / "none").digest
+    words = [row.subject.encode() for row in manifest_of(tmp_path / "sealed").subjects] + [b"stress", b"\x93NUMPY"]
+    kept = [path.read_bytes() for path in own_cache.rglob("*") if path.is_file()]
+    assert kept
+    assert not any(word in data for data in kept for word in words)
+    # Without an index beside the tars they are walked through, which takes the key as well.
+    shutil.rmtree(own_cache)
+    for path in (tmp_path / "sealed").rglob("*.idx"):
+        path.unlink()
+    same(read_all(folders / "none"), read_all(site.address))
+    monkeypatch.delenv("HDT_FM_IDENTITY")
+    with pytest.raises(ConfigError, match="no key is set to open"):
+        ShardFolder.open(site.address)

@@ -58,3 +58,23 @@ def test_a_short_or_missing_key_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_
     assert "short" not in str(caught.value).replace("too short", "")
     with pytest.raises(ConfigError, match="cannot be read"):
         SubjectKey.find(str(tmp_path / "none.key"))
+
+
+def test_one_person_of_two_studies_has_nothing_in_common(tmp_path: Path) -> None:
+    key = SubjectKey(b"0123456789abcdef")
+    names = [key.pseudonym(study, "P01") for study in ("ward a", "ward b")]
+    names += [key.reference(kind, study, "P01") for kind in ("group", "file") for study in ("ward a", "ward b")]
+    assert len(set(names)) == 6
+    assert all(is_pseudonym(name) for name in names)
+    # Nor can a study be named so that its people look like another's files.
+    assert key.pseudonym("file", "ward a\x1fP01") not in names
+    for study in ("a\x1fb", "\x1efile", "a\nb", "a\x00", "date shift"):
+        with pytest.raises(ConfigError, match="cannot have this name"):
+            key.pseudonym(study, "P01")
+        with pytest.raises(ConfigError, match="cannot have this name"):
+            key.reference("file", study, "P01")
+
+
+def test_pseudonyms_of_published_sets_stay() -> None:
+    # Folds of every published table, and the people whom a published model saw, hang on these.
+    assert SubjectKey.public().pseudonym("stress_predict", "S01") == "s979028e47223911eb81b1d76e9666e37"

@@ -70,6 +70,13 @@ def test_wandb_offline_keeps_its_id_and_names_nobody(tmp_path: Path, monkeypatch
         ("USER", "maria_curie"),
         ("LOGNAME", "maria_curie"),
         ("WANDB_SILENT", "true"),
+        ("WANDB_USERNAME", "maria_curie"),
+        ("WANDB_USER_EMAIL", "maria_curie@ward.example"),
+        ("WANDB_HOST", "ward-seven-laptop"),
+        ("WANDB_GIT_REMOTE_URL", "https://maria_curie:sesame@git.example/ward"),
+        ("WANDB_GIT_COMMIT", "c0ffee"),
+        ("WANDB_DISABLE_GIT", "false"),
+        ("WANDB_ERROR_REPORTING", "true"),
     ):
         monkeypatch.setenv(key, value)
     monkeypatch.setattr(socket, "gethostname", lambda: "ward-seven-laptop")
@@ -88,8 +95,19 @@ def test_wandb_offline_keeps_its_id_and_names_nobody(tmp_path: Path, monkeypatch
     assert len(recorded) == 2
     assert {path.name for path in recorded} == {f"run-{identity}.wandb"}
     assert all(b"train/loss" in path.read_bytes() for path in recorded)
-    words = ["maria_curie", "ward-seven-laptop", "patient_0042", str(tmp_path), "pytest"]
+    words = ["maria_curie", "ward-seven-laptop", "patient_0042", str(tmp_path), "pytest", "sesame", "c0ffee"]
     assert not _traces(run_dir, words)
+
+
+def test_wandb_reports_nothing_to_its_makers(tmp_path: Path, monkeypatch) -> None:
+    """Errors within it go to them else, offline too, with their text and the places of its files."""
+    from wandb.env import error_reporting_enabled
+
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "true")
+    monkeypatch.setattr("wandb.init", lambda **_: None)
+    assert error_reporting_enabled()
+    WandbSink(tmp_path, mode="offline").start(0)
+    assert not error_reporting_enabled()
 
 
 def test_wandb_is_off_unless_asked(tiny: ModuleType, tmp_path: Path) -> None:
