@@ -4,6 +4,7 @@ import hashlib
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -128,6 +129,13 @@ def test_fresh_weights_depend_on_the_seed_alone(config: ModelConfig) -> None:
     assert model_digest(build_model(config, seed=7)) == model_digest(first)
     assert model_digest(build_model(config, seed=8)) != model_digest(first)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("wrong", [{"width": -1}, {"heads": 0}, {"dropout": 2.0}])
+def test_sizes_that_no_model_has_are_an_error_of_the_config(config: ModelConfig, wrong: dict[str, Any]) -> None:
+    encoder = config.encoder.model_copy(update={"args": {**config.encoder.args, **wrong}})
+    with pytest.raises(ConfigError, match="cannot be made of these settings"):
+        build_model(config.model_copy(update={"encoder": encoder}))
 
 
 def test_digest_sees_one_changed_bit_and_can_leave_heads_out(config: ModelConfig) -> None:

@@ -26,7 +26,7 @@ from hdt_fm.checkpoint.folder import (
     swap,
 )
 from hdt_fm.checkpoint.loaded import Loaded
-from hdt_fm.checkpoint.model import Model, build_model, model_digest, tensors
+from hdt_fm.checkpoint.model import Model, build_model, fresh_model, model_digest, tensors
 from hdt_fm.checkpoint.reproduce import check_reproduced, stored_embedding
 from hdt_fm.checkpoint.weights import fill, stored_forms
 from hdt_fm.schema.errors import CheckpointError, HdtError
@@ -147,7 +147,7 @@ def _build_checked(config: ModelConfig, folder: Path, *, may_be_fresh: bool) -> 
     stored_forms(folder / WEIGHTS_NAME)
     try:
         with bounded((folder / WEIGHTS_NAME).stat().st_size, where, may_be_fresh=may_be_fresh):
-            return build_model(config)
+            return fresh_model(config)
     except HdtError:
         raise
     except Exception as error:  # a part of any lab may fail in its own way on arguments of a wrong kind

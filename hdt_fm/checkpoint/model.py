@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hdt_fm.checkpoint.loaded import Loaded
 from hdt_fm.schema import registry
 from hdt_fm.schema.batch import Batch
-from hdt_fm.schema.errors import ConfigError
+from hdt_fm.schema.errors import ConfigError, HdtError
 from hdt_fm.schema.manifest import ModelConfig
 from hdt_fm.schema.protocols import Embeddings
 from hdt_fm.schema.rhythm import RhythmFound
@@ -127,8 +127,25 @@ def build_model(config: ModelConfig, *, seed: int = 0) -> Model:
 
     Raises:
         UnknownNameError: If the config names a part that is not registered.
-        ConfigError: If a part's argument is unknown or missing.
+        ConfigError: If a part's argument is unknown, missing, or no number that such a part can be made of.
     """
+    try:
+        return fresh_model(config, seed=seed)
+    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, HdtError):
+            raise
+        # What torch says of a width of -1, or Python of no heads at all.
+        raise ConfigError(
+            "A model cannot be made of these settings",
+            where="encoder, projection, fusion or heads",
+            expected="sizes above zero that go together, shares between 0 and 1",
+            got=" ".join(str(error).split())[:200] or type(error).__name__,
+            fix="compare with `--cfg job` of an experiment, which has settings that do",
+        ) from error
+
+
+def fresh_model(config: ModelConfig, *, seed: int = 0) -> Model:
+    """`build_model`, whose parts fail in their own words."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = registry.body()(
