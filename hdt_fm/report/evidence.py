@@ -1,6 +1,7 @@
-"""What other verbs found out about the model and is handed on as they wrote it: the privacy audit and the attribution.
+"""What other verbs found out about the model and is handed on as they wrote it: audits of privacy and of fairness, and
+the attribution.
 
-Both are only read here. What they hold beside these fields is theirs.
+All are only read here. What they hold beside these fields is theirs.
 """
 
 import json
@@ -13,6 +14,7 @@ from hdt_fm.schema.errors import PublishError
 from hdt_fm.schema.result import Scalar
 
 AUDIT_NAME = "privacy_audit.json"
+FAIRNESS_NAME = "fairness_audit.json"
 ATTRIBUTION_HTML, ATTRIBUTION_JSON = "attribution_report.html", "attribution_report.json"
 # As `hdt-fm explain` names them in its run folder.
 EXPLANATION_HTML, EXPLANATION_JSON = "explanation.html", "explanation.json"
@@ -33,6 +35,34 @@ class Audit(BaseModel):
     encoder: str = Field(min_length=1)
     rows: tuple[dict[str, Scalar], ...] = Field(min_length=1)
     found: tuple[str, ...] = Field(min_length=1)
+
+
+class Gaps(BaseModel):
+    """`fairness_audit.json`, as far as a card speaks of it.
+
+    Attributes:
+        model, encoder: As in `Audit`; None where the audit is of a recipe and of no checkpoint.
+        rows: Of cells of people, and of the gaps between them.
+        protocol: Which columns of the people have which cells, and how the encoders came about.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    model: str | None
+    encoder: str | None
+    protocol: dict[str, Any]
+    rows: tuple[dict[str, Scalar], ...] = Field(min_length=1)
+    found: tuple[str, ...] = Field(min_length=1)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """By what the people were told apart."""
+        return tuple(dict.fromkeys(str(row["column"]) for row in self.rows if "column" in row))
+
+    @property
+    def gaps(self) -> tuple[dict[str, Scalar], ...]:
+        """Gaps of ours, before and after, without those of remedies."""
+        ours = [row for row in self.rows if row.get("role") == "ours" and not row.get("remedy")]
+        return tuple(row for row in ours if str(row.get("metric")).endswith(" gap"))
 
 
 class Attribution(BaseModel):
@@ -68,6 +98,25 @@ def read_audit(folder: Path) -> Audit | None:
             f"{AUDIT_NAME} breaks its contract",
             where=".".join(map(str, error.errors()[0]["loc"])),
             fix="run `hdt-fm audit privacy` again",
+        ) from error
+
+
+def read_fairness(folder: Path) -> Gaps | None:
+    """The fairness audit of a folder; None where there is none.
+
+    Raises:
+        PublishError: If the file breaks its contract.
+    """
+    path = Path(folder) / FAIRNESS_NAME
+    if not path.is_file():
+        return None
+    try:
+        return Gaps.model_validate(_object(path))
+    except ValidationError as error:
+        raise PublishError(
+            f"{FAIRNESS_NAME} breaks its contract",
+            where=".".join(map(str, error.errors()[0]["loc"])),
+            fix="run `hdt-fm audit fairness` again",
         ) from error
 
 

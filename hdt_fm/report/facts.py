@@ -9,7 +9,7 @@ from pydantic import Field, model_serializer
 
 from hdt_fm.report.card_facts import CardFacts
 from hdt_fm.report.data_facts import DataFacts
-from hdt_fm.report.evidence import Attribution, Audit, read_attribution, read_audit
+from hdt_fm.report.evidence import Attribution, Audit, Gaps, read_attribution, read_audit, read_fairness
 from hdt_fm.report.software import Distribution
 from hdt_fm.report.updates import Updates
 from hdt_fm.schema.errors import HdtError, PublishError
@@ -75,6 +75,7 @@ class Facts:
     software: tuple[Distribution, ...] = ()
     model_digests: tuple[str, ...] = ()
     audit: Audit | None = None
+    fairness: Gaps | None = None
     attribution: Attribution | None = None
     imported: Imported | None = None
     weights_digest: str = ""
@@ -111,6 +112,7 @@ def read_facts(folder: Path) -> Facts:
         software=told.software,
         model_digests=told.model_digests,
         audit=read_audit(folder),
+        fairness=read_fairness(folder),
         attribution=read_attribution(folder),
         imported=read_record(folder / IMPORTED_NAME, Imported) if (folder / IMPORTED_NAME).is_file() else None,
         weights_digest=digest_of(folder / WEIGHTS_NAME),

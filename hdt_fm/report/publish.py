@@ -4,7 +4,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from hdt_fm.report.evidence import (
     AUDIT_NAME,
     EXPLANATION_HTML,
     EXPLANATION_JSON,
+    FAIRNESS_NAME,
 )
 from hdt_fm.report.facts import (
     CHECKPOINT_NAMES,
@@ -56,6 +57,7 @@ def assemble(
     reload: Callable[[Path], Collection[str]] | None = None,
     forbidden: Iterable[str] = (),
     audit: Path | None = None,
+    fairness: Path | None = None,
     explanation: Path | None = None,
     software: Sequence[Distribution] | None = None,
     withdrawn: Withdrawn | None = None,
@@ -73,6 +75,7 @@ def assemble(
             name its model; each must name one of them. (This room loads no model, so the caller lends its loader.)
         forbidden: Words that must not stand in any text, such as the raw ids of a cohort.
         audit: `privacy_audit.json` of `hdt-fm audit privacy`.
+        fairness: `fairness_audit.json` of `hdt-fm audit fairness`.
         explanation: Folder of `hdt-fm explain`, whose page and data are copied.
         software: What the model was made with; None takes what is installed here.
         withdrawn: Gives reasons, with counts and no name, why people of this model's lineage who left are still in it.
@@ -93,7 +96,7 @@ def assemble(
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     try:
-        config = _copy(fresh, checkpoint_folder, audit, explanation)
+        config = _copy(fresh, checkpoint_folder, {AUDIT_NAME: audit, FAIRNESS_NAME: fairness}, explanation)
         provenance = Provenance(
             card=card_facts,
             data=tuple(data),
@@ -162,14 +165,17 @@ def _results(records: Sequence[RunRecord]) -> tuple[Result, ...]:
     return results
 
 
-def _copy(fresh: Path, checkpoint_folder: Path, audit: Path | None, explanation: Path | None) -> ModelConfig:
+def _copy(
+    fresh: Path, checkpoint_folder: Path, audits: Mapping[str, Path | None], explanation: Path | None
+) -> ModelConfig:
     """Take over the checkpoint and the evidence, byte for byte; the settings files must keep their contracts."""
     for name in CHECKPOINT_NAMES:
         shutil.copyfile(checkpoint_folder / name, fresh / name)
     if (checkpoint_folder / IMPORTED_NAME).is_file():
         shutil.copyfile(checkpoint_folder / IMPORTED_NAME, fresh / IMPORTED_NAME)
-    if audit is not None:
-        shutil.copyfile(audit, fresh / AUDIT_NAME)
+    for name, audit in audits.items():
+        if audit is not None:
+            shutil.copyfile(audit, fresh / name)
     if explanation is not None:
         shutil.copyfile(explanation / EXPLANATION_HTML, fresh / ATTRIBUTION_HTML)
         shutil.copyfile(explanation / EXPLANATION_JSON, fresh / ATTRIBUTION_JSON)

@@ -40,7 +40,11 @@ def steps_of(config: Config, settings: AuditSettings) -> int:
 
 
 def reference_config(config: Config, settings: AuditSettings, number: int) -> Config:
-    """The run's config with a reference's steps and a seed of its own, so that references differ as retrainings do."""
+    """The run's config with a reference's steps and a seed of its own, so that references differ as retrainings do.
+
+    Those of a private model are private too, to the same epsilon (or with the same noise) over their own people and
+    steps: references that learn more than the target make a weaker attacker. They are not handed out and cost nothing.
+    """
     steps = steps_of(config, settings)
     warmup = min(config.section("training", TrainingSettings).warmup_steps, int(MOST_WARMUP * steps))
     own = [f"training.steps={steps}", f"training.warmup_steps={warmup}", f"seed={settings.seed + 1 + number}"]

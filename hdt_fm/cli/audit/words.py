@@ -12,6 +12,14 @@ USAGE = {
   experiment that the checkpoint was made with. References are trained as the model was, each on a random half of the
   people: that is what it costs; --dry-run says how long.
 """,
+    "fairness": """usage: hdt-fm audit fairness [options] [overrides]
+
+  How far apart people are by sex, age band, device or whatever the shards know of them: before the encoder is moved by
+  labels (frozen, a linear probe) and after it was fine-tuned; beside hand-made features, a random encoder, a constant,
+  and the gap that chance makes among so few. No cell of fewer people than audit.min_people is shown, nor such that one
+  could be reckoned. People are scored by models that never saw them: protocol.people=per_fold pretrains anew for each
+  fold and scores everyone, held_out asks the checkpoint of those it was kept from, unseen of another cohort.
+""",
 }
 
 

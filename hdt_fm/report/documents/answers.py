@@ -33,13 +33,20 @@ def against_baselines(facts: Facts) -> str:
 
 
 def subgroups_said(facts: Facts) -> str:
-    """Whether parts of the people were told apart, and why not."""
+    """Whether parts of the people were told apart, and why not; what a fairness audit found."""
+    found = f" {fairness_said(facts)}" if facts.fairness else ""
     if facts.subgroup_rows:
         names = dict.fromkeys(result.name for result, _ in facts.subgroup_rows)
-        return f"{len(facts.subgroup_rows)} numbers of parts of the people in: {', '.join(names)}."
+        return f"{len(facts.subgroup_rows)} numbers of parts of the people in: {', '.join(names)}.{found}"
     known = known_of_people(facts.data)
     told = f" Known of the people: {', '.join(known)}." if known else ""
-    return f"Not measured: {facts.card.subgroups_reason or 'no reason given'}{told}"
+    where = "Not measured by the evaluation" if found else "Not measured"
+    return f"{where}: {facts.card.subgroups_reason or 'no reason given'}{told}{found}"
+
+
+def fairness_said(facts: Facts) -> str:
+    """What a fairness audit found; nothing where there is none, since none is owed."""
+    return " ".join(facts.fairness.found) if facts.fairness else ""
 
 
 def audit_said(facts: Facts) -> str:

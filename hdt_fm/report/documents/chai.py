@@ -109,7 +109,7 @@ def _metrics(parent: Element, facts: Facts) -> None:
     ours = [(one, row) for one, row in facts.subgroup_rows if row.role == "ours"]
     said = {
         "UsefulnessUsabilityEfficacy": (_numbers(leading(facts)), against_baselines(facts)),
-        "FairnessEquity": (_numbers(ours), subgroups_said(facts)),
+        "FairnessEquity": ([*_numbers(ours), *_gaps(facts)], subgroups_said(facts)),
         "SafetyReliability": (_attacks(facts), audit_said(facts)),
     }
     people = ", ".join(dict.fromkeys(str(one.protocol.get("cohort", "one cohort")) for one in facts.results))
@@ -128,6 +128,14 @@ def _metrics(parent: Element, facts: Facts) -> None:
 
 def _numbers(rows: Sequence[tuple[Any, Row]]) -> list[tuple[str, str]]:
     return [(f"{result.name}: {row.what}, {row.model}, {row.metric}", _value(row.model_dump())) for result, row in rows]
+
+
+def _gaps(facts: Facts) -> list[tuple[str, str]]:
+    rows = facts.fairness.gaps if facts.fairness else ()
+    return [
+        (f"fairness audit: {', '.join(str(row.get(key)) for key in ('what', 'model', 'metric'))}", _value(row))
+        for row in rows
+    ]
 
 
 def _attacks(facts: Facts) -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """What each file of a published folder is, in words; the card's last section."""
 
-from hdt_fm.report.evidence import ATTRIBUTION_HTML, ATTRIBUTION_JSON, AUDIT_NAME
+from hdt_fm.report.evidence import ATTRIBUTION_HTML, ATTRIBUTION_JSON, AUDIT_NAME, FAIRNESS_NAME
 from hdt_fm.report.facts import PROVENANCE_NAME, RESULT_NAME, Facts
 from hdt_fm.schema.imported import IMPORTED_NAME
 from hdt_fm.schema.manifest import CONFIG_NAME, PREPROCESS_NAME, PROBE_NAME, SUMS_NAME, WEIGHTS_NAME
@@ -23,6 +23,7 @@ _ALWAYS = {
 }
 _EVIDENCE = {
     AUDIT_NAME: "what attacks on the privacy of the people found",
+    FAIRNESS_NAME: "for whom the model is worse, before and after fine-tuning, beside what chance makes",
     ATTRIBUTION_HTML: "why the model answers what it answers, its reliability first",
     ATTRIBUTION_JSON: "the data of that report",
     IMPORTED_NAME: "the file that the weights were imported from, by digest, and how its names became ours",
@@ -32,5 +33,5 @@ _EVIDENCE = {
 def contents(facts: Facts) -> dict[str, str]:
     """Name and meaning of each file that a folder of these facts has; a signature comes later, if at all."""
     here = ([AUDIT_NAME] if facts.audit else []) + ([ATTRIBUTION_HTML, ATTRIBUTION_JSON] if facts.attribution else [])
-    here += [IMPORTED_NAME] if facts.imported else []
+    here += ([FAIRNESS_NAME] if facts.fairness else []) + ([IMPORTED_NAME] if facts.imported else [])
     return _ALWAYS | {name: _EVIDENCE[name] for name in here}

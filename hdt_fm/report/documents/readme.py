@@ -61,6 +61,7 @@ def make(facts: Facts) -> str:
         updates=facts.updates.heads if facts.updates else (),
         config=facts.config,
         audit=facts.audit,
+        fairness=facts.fairness,
         attribution=facts.attribution,
         imported=facts.imported,
         licence_link=link_of(facts.card),

@@ -149,8 +149,24 @@ def _considerations(facts: Facts) -> dict[str, Any]:
         "fairnessAssessments": [
             {"groupAtRisk": group, "harms": subgroups_said(facts), "mitigationStrategy": mitigation}
             for group in card.biases
-        ],
+        ]
+        + _gaps(facts, mitigation),
     }
+
+
+def _gaps(facts: Facts, mitigation: str) -> list[dict[str, str]]:
+    """A line for each column of a fairness audit: where the model does worst."""
+    if not facts.fairness:
+        return []
+    found = facts.fairness.found
+    return [
+        {
+            "groupAtRisk": f"people by {column}",
+            "harms": " ".join(said for said in found if f", {column}, " in said),
+            "mitigationStrategy": mitigation,
+        }
+        for column in facts.fairness.columns
+    ]
 
 
 def _environment(facts: Facts) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from hdt_fm.report.rules.card_words import nothing_left_out, placeholders
 from hdt_fm.report.rules.contracts import contracts_hold, signals_agree
 from hdt_fm.report.rules.cost import cost_told
 from hdt_fm.report.rules.documents import chai_fields, documents
+from hdt_fm.report.rules.fairness import fairness_audit
 from hdt_fm.report.rules.files import earlier_release, files_are_there, no_links, sums_fit, weights_are_tensors
 from hdt_fm.report.rules.folder import Folder
 from hdt_fm.report.rules.licences import licences
@@ -34,6 +35,7 @@ RULES: dict[str, Rule] = {
     "baselines beside": baselines,
     "subgroups told": subgroup_table,
     "privacy audited": privacy_audit,
+    "fairness audit fits": fairness_audit,
     "attribution fits": attribution_report,
     "cost told": cost_told,
     "card's numbers": card_numbers,
