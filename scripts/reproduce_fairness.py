@@ -136,7 +136,7 @@ def audited(experiment: str, seed: int, quick: bool, overrides: Sequence[str]) -
     call("shard", compose_config("shard", [*own, f"root={ROOT / experiment}", "shard.seed=0"]))
     settings = [*own, f"root={root}", f"seed={seed}", *REAL, *(QUICK if quick else []), *overrides]
     record = call("audit", compose_config("audit", ["audit.what=fairness", *settings]))
-    audit = json.loads((root / "audit" / FAIRNESS_NAME).read_text())
+    audit = json.loads((root / "audit" / "fairness" / FAIRNESS_NAME).read_text())
     print(f"\n### {experiment}, seed {seed} ({record.seconds:.0f} s)\n", flush=True)
     for sentence in audit["found"]:
         print(f"- {sentence}", flush=True)

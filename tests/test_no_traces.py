@@ -33,7 +33,7 @@ LEAVES = (
 )
 LEAVES += (
     "*/cost.json",
-    "audit/privacy_audit.*",
+    "audit/privacy/privacy_audit.*",
     "*/table.md",
     "*/rows.json",
     "*/*/table.md",

@@ -69,7 +69,7 @@ VERBS = {
         Verb("explain", "attribution report that leads with its reliability", True, "hdt-fm explain experiment=demo"),
         Verb(
             "audit",
-            "what a model tells of people (privacy: membership, re-identification), and for whom it is worse (fairness)",
+            "what a model tells of people (membership, re-identification), and for whom it is worse; privacy, fairness",
             True,
             "hdt-fm audit privacy experiment=demo",
             ("privacy", "fairness"),

@@ -17,14 +17,14 @@ from hdt_fm.data.shards import ShardFolder
 from hdt_fm.report.card_facts import CardFacts, read_card
 from hdt_fm.report.check import check
 from hdt_fm.report.data_facts import data_facts
-from hdt_fm.report.evidence import AUDIT_NAME, EXPLANATION_JSON
+from hdt_fm.report.evidence import AUDIT_NAME, EXPLANATION_JSON, FAIRNESS_NAME
 from hdt_fm.report.facts import digest_of
 from hdt_fm.report.hub import push_to_hub
 from hdt_fm.report.publish import assemble
 from hdt_fm.schema.errors import ConfigError, PublishError
 from hdt_fm.schema.result import RunRecord
 
-STATIONS = ("shard", "pretrain", "embed", "finetune", "evaluate", "explain", "audit")
+STATIONS = ("shard", "pretrain", "embed", "finetune", "evaluate", "explain", "audit/privacy", "audit/fairness")
 # Cards of the experiments that come with hdt_fm; `house` has what they have in common.
 CARDS = Path("experiment", "cards")
 
@@ -35,7 +35,7 @@ def run(run: Run) -> RunRecord:
     settings = config.section("publish", PublishSettings)
     root, target = Path(config.value("root")), run.folder / "model"
     explanation = root / "explain" if settings.attribution and (root / "explain" / EXPLANATION_JSON).is_file() else None
-    audit = root / "audit" / AUDIT_NAME
+    audit, fairness = root / "audit" / "privacy" / AUDIT_NAME, root / "audit" / "fairness" / FAIRNESS_NAME
     explained = _explained(root) if explanation else {}
     assemble(
         Path(settings.checkpoint),
@@ -45,6 +45,7 @@ def run(run: Run) -> RunRecord:
         folder=target,
         reload=lambda folder: _names(folder, explained),
         audit=audit if audit.is_file() else None,
+        fairness=fairness if fairness.is_file() else None,
         explanation=explanation,
         withdrawn=partial(still_in_lineage, config, settings.consent),
     )

@@ -24,6 +24,8 @@ from hdt_fm.cli.settings import CostSettings
 from hdt_fm.schema.errors import HdtError
 from hdt_fm.schema.result import Result, RunRecord
 
+# Verbs whose words are runs of their own, each in a folder of its name: the setting that has the word.
+PARTS = {"audit": "audit.what"}
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -160,7 +162,7 @@ def peak_memory_gb() -> float:
 
 
 def _folder(name: str, config: Config) -> Path:
-    return Path(config.value("root")) / name
+    return Path(config.value("root")) / name / (config.value(PARTS[name]) or "" if name in PARTS else "")
 
 
 def _digest(config: Config) -> str:

@@ -195,7 +195,8 @@ def _again(run: Path) -> str:
     """The command of a run folder: what its record names as the next one repeats its settings."""
     try:
         record = _json(run / "result.json")
-        verb = str(record["verb"])
+        # An audit has a folder by its word.
+        verb = f"audit {run.name}" if record["verb"] == "audit" else str(record["verb"])
         words = str(record["next"][0]).split(" ", 2)
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         return ""

@@ -82,7 +82,7 @@ def audit(root: Path, *more: str) -> int:
 @pytest.fixture(scope="module")
 def audited(root: Path) -> Path:
     assert audit(root) == EXIT_OK
-    return root / "audit"
+    return root / "audit" / "fairness"
 
 
 def test_it_leaves_rows_words_and_a_record_of_this_model(root: Path, audited: Path) -> None:
@@ -131,14 +131,14 @@ def test_no_file_that_is_handed_on_names_a_person_or_counts_too_few(root: Path, 
 def test_values_have_error_bias_and_coverage(root: Path) -> None:
     more = ["protocol=regression", "protocol.label=rate", "audit.by=[sex]", "audit.remedies=[]"]
     assert audit(root, "protocol.people=per_fold", *more) == EXIT_OK
-    told = FairnessAudit.model_validate_json((root / "audit" / "fairness_audit.json").read_text())
+    told = FairnessAudit.model_validate_json((root / "audit" / "fairness" / "fairness_audit.json").read_text())
     assert {row["metric"] for row in told.rows} >= {"mae", "bias", "coverage_of_80", "mae gap"}
     assert {row["unit"] for row in told.rows if row["metric"] == "mae"} == {"bpm"}
 
 
 def test_without_fine_tuning_there_is_no_after(root: Path) -> None:
     assert audit(root, "audit.fine_tune=false", "audit.remedies=[]") == EXIT_OK
-    told = FairnessAudit.model_validate_json((root / "audit" / "fairness_audit.json").read_text())
+    told = FairnessAudit.model_validate_json((root / "audit" / "fairness" / "fairness_audit.json").read_text())
     assert {row["when"] for row in told.rows} == {"floor", "before"}
 
 

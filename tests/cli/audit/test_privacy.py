@@ -61,7 +61,7 @@ def audit(root: Path, *more: str) -> int:
 def audited(root: Path) -> Path:
     """Audited with two references of a few steps; its folder."""
     assert audit(root, "audit.references=2", "audit.reference_steps=3") == EXIT_OK
-    return root / "audit"
+    return root / "audit" / "privacy"
 
 
 def test_it_leaves_rows_words_and_a_record_of_this_model(root: Path, audited: Path) -> None:
