@@ -100,10 +100,10 @@ def test_every_kind_of_people_has_encoders_of_its_own(pretrained, folders, tmp_p
 @pytest.mark.parametrize("only", [None, ("temp", "acc")])
 def test_rows_become_their_windows_and_the_encoder_is_left_alone(pretrained, folders, only) -> None:
     """Temperature is absent in odd people; a probe of two modalities in another order reads the right columns."""
-    from hdt_fm.cli.evaluate import _only
+    from hdt_fm.cli.evidence import only_of
     from hdt_fm.evaluation.contest import of_table
 
-    table = _only(load_table(pretrained / "embed" / "table"), only)
+    table = only_of(load_table(pretrained / "embed" / "table"), only)
     model = hdt_fm.load(pretrained / "pretrain" / "checkpoint")
     before = model_digest(model)
     folder, x, y = ShardFolder.open(folders["home"]), of_table(table).values, table.labels["stress"].astype(np.float64)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from hdt_fm.cli import also, scratch
 from hdt_fm.cli.also import PROTOCOLS, Beside, check_also
 from hdt_fm.cli.compose import compose_config
-from hdt_fm.cli.evaluate import _only
+from hdt_fm.cli.evidence import only_of
 from hdt_fm.cli.settings import ProtocolSettings
 from hdt_fm.data.shards import ShardFolder
 from hdt_fm.evaluation.contest import Contest
@@ -129,7 +129,7 @@ def table() -> EmbeddingTable:
 
 def test_a_table_keeps_the_modalities_that_are_asked_for_in_their_order():
     whole = table()
-    some = _only(whole, ("temp", "ppg"))
+    some = only_of(whole, ("temp", "ppg"))
     assert some.modalities == ("temp", "ppg")
     for part, all_of_it in (
         (some.embeddings, whole.embeddings),
@@ -137,9 +137,9 @@ def test_a_table_keeps_the_modalities_that_are_asked_for_in_their_order():
         (some.present, whole.present),
     ):
         assert np.array_equal(part, all_of_it[:, [2, 0]])
-    assert _only(whole, None) is whole
+    assert only_of(whole, None) is whole
     with pytest.raises(ConfigError, match="no modality 'eda'"):
-        _only(whole, ("ppg", "eda"))
+        only_of(whole, ("ppg", "eda"))
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import hdt_fm
-from hdt_fm.cli import demo, evaluate
+from hdt_fm.cli import demo, evidence
 from hdt_fm.cli.main import EXIT_INTERRUPTED, EXIT_OK, EXIT_USER_ERROR, main
 
 TINY = [
@@ -51,7 +51,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_signal_in_a_fold_leaves_no_table_of_half_an_encoder(walked: Path, tmp_path: Path, monkeypatch) -> None:
     """Pretraining catches the signal to save its step; what called it must stop too, and go on when run again."""
-    real = evaluate.train_over
+    real = evidence.train_over
 
     def stopped(*arguments, progress, **named):
         def report(done, total, note=""):
@@ -62,10 +62,10 @@ def test_a_signal_in_a_fold_leaves_no_table_of_half_an_encoder(walked: Path, tmp
         return real(*arguments, progress=report, **named)
 
     settings = [f"root={tmp_path}", f"shards={walked / 'shard' / 'windows'}", "protocol.people=per_fold"]
-    monkeypatch.setattr(evaluate, "train_over", stopped)
+    monkeypatch.setattr(evidence, "train_over", stopped)
     assert cli("evaluate", *settings, "training.steps=3") == EXIT_INTERRUPTED
     assert not (tmp_path / "evaluate" / "table.md").exists()
-    monkeypatch.setattr(evaluate, "train_over", real)
+    monkeypatch.setattr(evidence, "train_over", real)
     assert cli("evaluate", *settings, "training.steps=3") == EXIT_OK
     assert (tmp_path / "evaluate" / "table.md").is_file()
 

@@ -16,16 +16,8 @@ from hdt_fm.cli.audit.fairness_models import answers_of, asked_of, columns_in, f
 from hdt_fm.cli.audit.fairness_tuning import Moving
 from hdt_fm.cli.cohorts import NOBODY, Cohorts, People
 from hdt_fm.cli.compose import Config, compose_config
-from hdt_fm.cli.evaluate import (
-    PUBLISHED_SPLIT,
-    Evidence,
-    _held_out,
-    _in_play,
-    _per_fold,
-    _unseen,
-    check_label,
-    refuse_given_label,
-)
+from hdt_fm.cli.evaluate import check_label, refuse_given_label
+from hdt_fm.cli.evidence import PUBLISHED_SPLIT, Evidence, gather, in_play
 from hdt_fm.cli.own_encoders import OwnWindows
 from hdt_fm.cli.run import Run, write_text
 from hdt_fm.cli.settings import AuditSettings, ProtocolSettings, TrainingSettings
@@ -39,7 +31,6 @@ from hdt_fm.schema.errors import HdtError
 from hdt_fm.schema.published import find_model
 from hdt_fm.schema.result import RunRecord
 
-GATHER = {"held_out": _held_out, "per_fold": _per_fold, "unseen": _unseen}
 # How the encoders of the folds came about, by `protocol.people`.
 ENCODERS = {
     "held_out": "the checkpoint, asked of people it was kept from",
@@ -54,7 +45,7 @@ def run(run: Run) -> RunRecord:
     config = run.config
     prepare_machine(config)
     settings, protocol, folder = _asked(config)
-    evidence = GATHER[protocol.people](run, folder, protocol)
+    evidence = gather(run, folder, protocol)
     entered = _entered(run, evidence, folder, protocol, settings)
     facts = facts_of(entered.table, [row.covariates for row in folder.manifest.subjects], PUBLISHED_SPLIT)
     columns = columns_in(entered, facts, settings)
@@ -139,7 +130,7 @@ def _entered(
     """Tables of the folds' encoders, hand-made features, and the leak audit over them."""
     refuse_given_label(protocol.label, folder, evidence.covariates)
     hand, names, _ = hand_made(folder, evidence.tables[0], run.progress("audit"), evidence.covariates)
-    tables, untrained, kept = _in_play(evidence, protocol, (hand, names))
+    tables, untrained, kept = in_play(evidence, protocol, (hand, names))
     return contest(
         table=tables[0],
         label=protocol.label,
