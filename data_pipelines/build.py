@@ -18,13 +18,17 @@ from data_pipelines.inputs import input_digest
 from data_pipelines.packing import forget_plans, pack_all
 from data_pipelines.plan import make_plan
 from data_pipelines.report import BuildReport, Watched
-from data_pipelines.target import WORK, claim, publish, release
+from data_pipelines.target import OWNER, WORK, claim, publish, release
 from data_pipelines.work import WORK_VERSION, digest_of, modality_columns
+from data_pipelines.work_place import WorkPlace, begin
 from hdt_fm import __version__
+from hdt_fm.schema.age import Identity, recipients
 from hdt_fm.schema.codec import Codec, need_codec
 from hdt_fm.schema.errors import ConfigError, HdtError, ShardError, unknown_name
 from hdt_fm.schema.preparation import Preparation
 from hdt_fm.schema.shard import MANIFEST_NAME, NAME_PATTERN, SHARD_VERSION, SPLIT_PATTERN, Encoding, ShardManifest
+from hdt_fm.schema.shard_manifest import local_manifest
+from hdt_fm.schema.shard_seal import SEALED_MANIFEST
 from hdt_fm.schema.subject import SubjectKey
 
 
@@ -45,12 +49,15 @@ def build_shards(
     purpose: str | None = None,
     on: date | None = None,
     plan_digest: str = "",
+    sealed: bool = False,
     on_error: Literal["strict", "quarantine"] = "quarantine",
     engine: EngineSettings | None = None,
     report: Path | None = None,
     progress: Progress | None = None,
 ) -> ShardManifest:
     """Build a shard folder; equal inputs and settings give equal bytes, by any engine, also when killed and run again.
+
+    A sealed one has the digest and, once opened, the bytes of the plain one.
 
     Args:
         cohort: See `schema.protocols.Cohort`. Where `visits()` gives `cohorts._visits.Visits`, visits are read by the
@@ -65,6 +72,7 @@ def build_shards(
         subject_key: Secret behind the date shift; without one the public key shifts, which hides nothing.
         consent: Table of who agreed; see `consent.py`, also for `purpose` and the day (`on`).
         plan_digest: Of the plan that the preparation was taken from, if there was one.
+        sealed: Seal it for HDT_FM_RECIPIENTS, and what is cut on the way with a key of the build (`work_place.py`).
         on_error: `quarantine` goes on after a visit that cannot be read or cut, lists all of them in one error or
             in quarantine.json, and fails when more than 1 % of visits or (as far as known) a whole person is lost.
         engine: Who does the work; this process by default.
@@ -81,7 +89,7 @@ def build_shards(
     """
     shares = dict(splits or {"all": 1.0})
     _check_arguments(name, shares, block_windows, shard_mb)
-    codecs = _codecs(codec, preparation)
+    codecs, to = _codecs(codec, preparation), recipients(needed=True) if sealed else ()
     key, allowed = subject_key or SubjectKey.public(), read_consent(consent, purpose=purpose, on=on)
     settings: dict[str, Any] = {
         "version": SHARD_VERSION,
@@ -116,6 +124,7 @@ def build_shards(
         key=key,
         allowed=allowed,
         plan_digest=plan_digest,
+        to=to,
         config_digest=digest_of(settings),
         strict=on_error == "strict",
         engine=engine or EngineSettings(),
@@ -146,6 +155,7 @@ class _Build:
     key: SubjectKey
     allowed: Consent
     plan_digest: str
+    to: tuple[str, ...]
     config_digest: str
     strict: bool
     engine: EngineSettings
@@ -156,7 +166,8 @@ class _Build:
         """The manifest of the finished folder; the report says how it ended either way."""
         ended, counts = "interrupted", {}
         try:
-            manifest = self._finished() if (self.folder / MANIFEST_NAME).exists() else self._fill()
+            there = any((self.folder / name).exists() for name in (MANIFEST_NAME, SEALED_MANIFEST))
+            manifest = self._finished() if there else self._fill()
             ended, counts = "done", manifest.counts.model_dump()
         except HdtError as error:
             ended = error.problem
@@ -169,10 +180,15 @@ class _Build:
 
     def _fill(self) -> ShardManifest:
         self.engine.require()
+        travels = not self.engine.leaves_machine
+        if self.to and not travels:
+            # Tasks open the key of the build with it, wherever they run.
+            Identity().require()
         made = claim(self.folder, self.shares)
+        work = begin(self.folder / WORK, self.to, owner=OWNER, travels=travels)
         engine = self._start()
         try:
-            return self._pack(self._cut(engine), engine)
+            return self._pack(self._cut(engine, work), engine, work)
         except EngineError:
             raise  # a second run may end well and needs what was done
         except HdtError:
@@ -185,9 +201,9 @@ class _Build:
     def _start(self) -> Engine:
         return Watched(self.engine.start(self.folder / WORK), self.said)
 
-    def _cut(self, engine: Engine, *, only_read: bool = False) -> Passed:
+    def _cut(self, engine: Engine, work: WorkPlace, *, only_read: bool = False) -> Passed:
         settings = CutSettings(
-            work=self.folder / WORK,
+            work=work,
             config_digest=self.config_digest,
             preparation=None if only_read else self.preparation,
             ranged=self.encoding == "i16",
@@ -204,12 +220,11 @@ class _Build:
                 leaves_machine=self.engine.leaves_machine,
             )
 
-    def _pack(self, passed: Passed, engine: Engine) -> ShardManifest:
+    def _pack(self, passed: Passed, engine: Engine, work: WorkPlace) -> ShardManifest:
         self.said.passed(passed)
         check_losses(passed)
         check_coarse(passed.visits)
         check_again(self.allowed, [visit.subject for visit in passed.visits])
-        work = self.folder / WORK
         plan = make_plan(passed.visits, shares=self.shares, seed=self.seed)
         with self.said.stage("encode"):
             columns = modality_columns(self.preparation, self.codecs)
@@ -219,9 +234,9 @@ class _Build:
         kept = [visit.digest for visit in passed.visits]
         # Of all that decides what lies in a shard: a visit that was lost then and is read now makes other shards.
         inside = [self.config_digest, passed.digests, kept, header.model_dump(mode="json"), __version__, WORK_VERSION]
-        out = work / digest_of(inside)[:16]
+        out = work.folder / digest_of([*inside, "sealed", *self.to] if self.to else inside)[:16]
         with self.said.stage("pack"):
-            shards = pack_all(
+            shards, seals = pack_all(
                 plan,
                 header,
                 work,
@@ -249,7 +264,7 @@ class _Build:
             plan_digest=self.plan_digest,
         )
         engine.cancel()
-        publish(self.folder, out, manifest, passed.lost)
+        publish(self.folder, out, manifest, passed.lost, seals=seals, to=self.to)
         return manifest
 
     def _input_digest(self, passed: Passed, engine: Engine) -> str:
@@ -258,8 +273,17 @@ class _Build:
 
     def _finished(self) -> ShardManifest:
         """A folder that is done already: the same data set, or an error."""
+        data, sealed = local_manifest(self.folder)
+        if (sealed is not None) != bool(self.to):
+            raise ShardError(
+                "The folder is there already, " + ("and lies sealed" if sealed else "and lies plain"),
+                where=self.folder.name,
+                expected="a sealed one" if self.to else "a plain one",
+                fix=f"write it again with `hdt-fm shard {'seal' if self.to else 'unseal'} FOLDER --to FOLDER`, "
+                "or change shard.sealed",
+            )
         try:
-            manifest = ShardManifest.model_validate_json((self.folder / MANIFEST_NAME).read_bytes())
+            manifest = ShardManifest.model_validate_json(data)
         except ValueError:
             raise ShardError("The folder holds a manifest that cannot be read", where=self.folder.name) from None
         same = manifest.config_digest == self.config_digest
@@ -267,7 +291,7 @@ class _Build:
             self.engine.require()
             engine = self._start()
             try:
-                passed = self._cut(engine, only_read=True)
+                passed = self._cut(engine, WorkPlace(self.folder / WORK), only_read=True)
                 same = manifest.input_digest == self._input_digest(passed, engine)
             finally:
                 engine.cancel()

@@ -1,25 +1,37 @@
 """Write the shards of a folder again without revoked windows. Killed anywhere, it leaves a folder that opens and skips.
 
 New shards get new names, so that the old manifest goes on naming whole old ones; then one rename of the manifest puts
-the new ones in force, and the old ones are deleted. A note of what is made and what must go lies in the folder until
-nothing is left to do, so that another run goes on, or clears away what an earlier one left.
+the new ones in force, and the old ones are deleted. In a sealed folder the seals name both until then. A note of what
+is made and what must go lies in the folder until nothing is left to do, so that another run goes on, or clears away
+what an earlier one left.
 """
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data_pipelines.finished import OpenTar, changing, manifest_of, open_tar, write_manifest
+from data_pipelines.durably import write_durably
+from data_pipelines.finished import (
+    Finished,
+    OpenTar,
+    changing,
+    finished,
+    put_seals,
+    recipients_for,
+    tar_of,
+    write_manifest,
+)
 from data_pipelines.pack import Block, write_shard
-from data_pipelines.work import file_digest, write_durably
+from data_pipelines.work import file_digest
 from hdt_fm.schema.errors import ShardError
 from hdt_fm.schema.preparation import Plain
-from hdt_fm.schema.shard import MANIFEST_NAME, SHARD_PATTERN, ShardEntry, ShardHeader, ShardManifest, SubjectRow
+from hdt_fm.schema.shard import SHARD_PATTERN, ShardEntry, ShardHeader, ShardManifest, SubjectRow
+from hdt_fm.schema.shard_seal import Seal
 
 NOTE_NAME = "compact.json"
 Report = Callable[[int, int, str], None]
@@ -60,27 +72,37 @@ def compact(folder: Path, *, report: Report = lambda done, total, what: None) ->
             as it is then.
     """
     with changing(folder):
-        manifest, digest = manifest_of(folder), file_digest(folder / MANIFEST_NAME)
-        going_on = _clear(folder, manifest, digest)
+        whole = finished(folder)
+        manifest, to = whole.manifest, recipients_for(whole)
+        going_on = _clear(folder, manifest, whole.digest)
         revoked = np.array(manifest.revoked_windows, np.int64)
         if not len(revoked):
             return _told(manifest, manifest, 0, 0, 0)
         version, changes = manifest.data_version + 1, {}
         for split, entries in manifest.splits.items():
             for entry in entries:
-                tar = open_tar(folder, manifest, entry)
+                tar = tar_of(whole, entry)
                 if any(np.isin(tar.array(block, "wid"), revoked).any() for block in tar.blocks):
                     changes[entry.path] = (split, entry, _new_path(entry.path, version, manifest))
-        note = Note(manifest=digest, made=tuple(new for _, _, new in changes.values()), gone=tuple(changes))
+        note = Note(manifest=whole.digest, made=tuple(new for _, _, new in changes.values()), gone=tuple(changes))
         temporary = folder / f"{NOTE_NAME}.tmp"
         write_durably(folder / NOTE_NAME, note.model_dump_json().encode(), temporary=temporary)
         made: dict[str, ShardEntry | None] = {}
+        seals: dict[str, Seal] = {}
         for number, (_, entry, path) in enumerate(changes.values()):
-            made[entry.path] = _write(folder, manifest, entry, path, revoked, going_on)
+            made[entry.path], seal = _write(whole, entry, path, revoked, going_on, to)
+            seals |= {path: seal} if seal is not None else {}
             report(number + 1, len(changes), "shards")
-        new = _without(manifest, made, _left(folder, manifest, made), version)
-        write_manifest(folder, new)
+        new = _without(manifest, made, _left(whole), version)
+        if whole.sealed is not None:
+            # Old and new ones, whichever manifest is in force; then those alone that are left.
+            seals = whole.sealed.seals.shards | seals
+            put_seals(folder, seals, to=to)
+        write_manifest(folder, new, to=to)
         _clear(folder, new, "")
+        if whole.sealed is not None:
+            named = {entry.path for part in new.splits.values() for entry in part}
+            put_seals(folder, {path: seal for path, seal in seals.items() if path in named}, to=to)
     erased = manifest.windows - new.windows
     people = sum(old.windows > 0 and not row.windows for old, row in zip(manifest.subjects, new.subjects, strict=True))
     return _told(manifest, new, erased, people, sum(one is not None for one in made.values()))
@@ -132,21 +154,24 @@ def _new_path(path: str, version: int, manifest: ShardManifest) -> str:
 
 
 def _write(
-    folder: Path, manifest: ShardManifest, entry: ShardEntry, path: str, revoked: np.ndarray, going_on: bool
-) -> ShardEntry | None:
-    """The new shard, or None where no window is left; what an earlier run of the same had finished stays."""
-    tar = open_tar(folder, manifest, entry)
+    whole: Finished, entry: ShardEntry, path: str, revoked: np.ndarray, going_on: bool, to: Sequence[str]
+) -> tuple[ShardEntry | None, Seal | None]:
+    """The new shard, or None where no window is left; what an earlier run of the same had finished stays, if plain."""
+    tar = tar_of(whole, entry)
     kept = [
         np.flatnonzero(~np.isin(tar.array(block, "wid"), revoked)) if block else np.empty(0, np.int64)
         for block in tar.blocks
     ]
     windows, blocks = sum(map(len, kept)), sum(1 for rows in kept if len(rows))
     if not windows:
-        return None
-    new = folder / path
-    if not (going_on and new.is_file()):
-        write_shard(new, manifest.header, _blocks(tar, kept, manifest.header))
-    return ShardEntry(path=path, bytes=new.stat().st_size, sha256=file_digest(new), windows=windows, blocks=blocks)
+        return None, None
+    new, header, seal = whole.folder / path, whole.manifest.header, None
+    if going_on and new.is_file() and not to:
+        size, digest = new.stat().st_size, file_digest(new)
+    else:
+        packed = write_shard(new, header, _blocks(tar, kept, header), to=to)
+        size, digest, seal = packed.bytes, packed.sha256, packed.seal
+    return ShardEntry(path=path, bytes=size, sha256=digest, windows=windows, blocks=blocks), seal
 
 
 def _blocks(tar: OpenTar, kept: list[np.ndarray], header: ShardHeader) -> Iterator[Block]:
@@ -168,13 +193,14 @@ def _blocks(tar: OpenTar, kept: list[np.ndarray], header: ShardHeader) -> Iterat
         yield number, {name: tar.array(block, name)[rows] for name in block if name not in left_out}
 
 
-def _left(folder: Path, manifest: ShardManifest, made: dict[str, ShardEntry | None]) -> np.ndarray:
+def _left(whole: Finished) -> np.ndarray:
     """Windows of each person that are left."""
+    manifest = whole.manifest
     counts = np.zeros(len(manifest.subjects), np.int64)
     revoked = np.array(manifest.revoked_windows, np.int64)
     for part in manifest.splits.values():
         for entry in part:
-            tar = open_tar(folder, manifest, entry)
+            tar = tar_of(whole, entry)
             for block in tar.blocks:
                 rows = tar.array(block, "subj")[~np.isin(tar.array(block, "wid"), revoked)]
                 counts += np.bincount(rows, minlength=len(counts))

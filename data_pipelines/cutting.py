@@ -3,13 +3,13 @@
 import errno
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from data_pipelines.cohorts._twice import Trace, trace_of
 from data_pipelines.cohorts._visits import OneVisit
 from data_pipelines.consent import Consent
 from data_pipelines.local_time import with_local_time
 from data_pipelines.work import WORK_VERSION, VisitFacts, cut_to_file, digest_of, visit_digest
+from data_pipelines.work_place import WorkPlace
 from hdt_fm import __version__
 from hdt_fm.schema.errors import ConfigError, HdtError, ReaderError, RecordingError
 from hdt_fm.schema.preparation import Preparation
@@ -29,16 +29,17 @@ class CutSettings:
         consent: Where it must be asked after reading; None where it was asked before.
         traced: Whether visits are compared with each other.
         ranged: Whether int16 is asked for.
-        key: Makes a group that is no pseudonym into one; None where it may not travel.
+        key: Makes a group that is no pseudonym into one of the study; None where it may not travel.
     """
 
-    work: Path
+    work: WorkPlace
     config_digest: str
     preparation: Preparation | None
     consent: Consent | None = None
     traced: bool = False
     ranged: bool = False
     key: SubjectKey | None = None
+    study: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def cut_visit(visit: Visit, place: int, settings: CutSettings) -> Found:
             settings.preparation,
             settings.work,
             digest=digest_of([settings.config_digest, digest, __version__, WORK_VERSION])[:32],
-            group=_group(visit, settings.key),
+            group=_group(visit, settings),
             ranged=settings.ranged,
         )
     except HdtError as error:
@@ -118,13 +119,13 @@ def _read(part: Callable[[], Visit]) -> Visit:
     return visit
 
 
-def _group(visit: Visit, key: SubjectKey | None) -> str:
+def _group(visit: Visit, settings: CutSettings) -> str:
     if is_pseudonym(visit.group):
         return visit.group
-    if key is None:
+    if settings.key is None:
         raise ConfigError(
             "A group is not a pseudonym, and the key that would make it one does not leave this machine",
             where=f"subject {visit.subject}",
             fix="give groups as pseudonyms in the cohort, or engine=local",
         )
-    return key.pseudonym("group", visit.group)
+    return settings.key.reference("group", settings.study, visit.group)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -10,7 +9,8 @@ from data_pipelines.engine.task import Engine, Task
 from data_pipelines.engine.wait import rows_of
 from data_pipelines.pack import I16_LIMIT
 from data_pipelines.ranges import Range, clipped_of
-from data_pipelines.work import VisitFacts, digest_of, work_files
+from data_pipelines.work import VisitFacts, digest_of
+from data_pipelines.work_place import WorkPlace, work_files
 from hdt_fm.schema.shard import ModalityColumn
 
 MAX_CLIPPED = 1e-4
@@ -27,7 +27,7 @@ def choose_steps(
     columns: Sequence[ModalityColumn],
     visits: Sequence[VisitFacts],
     training: Sequence[VisitFacts],
-    work: Path,
+    work: WorkPlace,
     engine: Engine,
 ) -> tuple[ModalityColumn, ...]:
     """float32 columns -> int16 ones where nothing is lost by it.
@@ -63,7 +63,7 @@ def _stepped(column: ModalityColumn, training: Sequence[VisitFacts]) -> Modality
 
 
 def _clipped(
-    columns: Sequence[ModalityColumn], visits: Sequence[VisitFacts], work: Path, engine: Engine
+    columns: Sequence[ModalityColumn], visits: Sequence[VisitFacts], work: WorkPlace, engine: Engine
 ) -> dict[str, float]:
     """Share of samples that each column's step cannot hold."""
     totals = {column.name: np.zeros(2, dtype=np.int64) for column in columns}
@@ -91,7 +91,7 @@ def _shares(visits: Sequence[VisitFacts]) -> list[tuple[str, ...]]:
 
 
 def count_clipped(
-    work: Path, digests: tuple[str, ...], columns: tuple[ModalityColumn, ...]
+    work: WorkPlace, digests: tuple[str, ...], columns: tuple[ModalityColumn, ...]
 ) -> dict[str, tuple[int, int]]:
     """The task: over some visits, by modality."""
     counts = {column.name: np.zeros(2, dtype=np.int64) for column in columns}

@@ -83,7 +83,7 @@ def cut_all(
         leaves_machine: Whether tasks do; then one that would carry a secret key is done here.
     """
     source = _Cohort.of(cohort, allowed)
-    settings = replace(settings, traced=source.seen is not None, key=key)
+    settings = replace(settings, traced=source.seen is not None, key=key, study=cohort.name)
     found: dict[int, Found] = {}
     if source.parts is None:
         total = len(source.visits) if isinstance(source.visits, Sized) else 0
@@ -98,7 +98,7 @@ def cut_all(
             raise one.error
         found[place] = one
         report(len(found), total, "cut")
-    return _passed([found[place] for place in sorted(found)], source, allowed, key, strict=strict)
+    return _passed([found[place] for place in sorted(found)], source, allowed, settings, strict=strict)
 
 
 def _one_by_one(visits: Iterator[Visit], settings: CutSettings) -> Iterator[tuple[int, Found]]:
@@ -163,7 +163,7 @@ def _travels(part: OneVisit, secret: SubjectKey | None) -> bool:
     return known and len(data) <= MAX_TASK_BYTES
 
 
-def _passed(found: list[Found], source: _Cohort, allowed: Consent, key: SubjectKey, *, strict: bool) -> Passed:
+def _passed(found: list[Found], source: _Cohort, allowed: Consent, settings: CutSettings, *, strict: bool) -> Passed:
     passed = Passed()
     parts = source.parts
     if parts is not None and all(part.files for part in parts):
@@ -179,7 +179,8 @@ def _passed(found: list[Found], source: _Cohort, allowed: Consent, key: SubjectK
             if one.facts is not None:
                 passed.visits.append(one.facts)
             continue
-        passed.lost.append(lost_row(one, parts[place].files if parts else (), key))
+        assert settings.key is not None
+        passed.lost.append(lost_row(one, parts[place].files if parts else (), settings.key, settings.study))
     return passed
 
 

@@ -26,7 +26,7 @@ class Lost(Plain):
     Attributes:
         visit: Digest of what was read; of the place alone if that was nothing.
         subject: Pseudonym, or `unknown`.
-        file: Keyed hash of the file's name (`file_reference`), which the lab can make again and nobody else.
+        file: Keyed hash of the file's name (`file_reference`), of this study alone, which only the lab can make again.
         digest: sha256 of the file, to know it again.
         offset: Where in the file, if the reader knows.
     """
@@ -40,12 +40,12 @@ class Lost(Plain):
     reason: str
 
 
-def file_reference(key: SubjectKey, path: Path) -> str:
-    """What stands for a file's name in a report. A name is often a person's id."""
-    return key.pseudonym("file", path.name)
+def file_reference(key: SubjectKey, study: str, path: Path) -> str:
+    """What stands for a file's name in a report of a study. A name is often a person's id."""
+    return key.reference("file", study, path.name)
 
 
-def lost_row(found: Found, files: Sequence[Path], key: SubjectKey) -> Lost:
+def lost_row(found: Found, files: Sequence[Path], key: SubjectKey, study: str) -> Lost:
     """`where` stays out of the reason: a file's name is often a person's id."""
     error = found.error
     assert error is not None
@@ -56,7 +56,7 @@ def lost_row(found: Found, files: Sequence[Path], key: SubjectKey) -> Lost:
     return Lost(
         visit=found.digest,
         subject=found.subject or "unknown",
-        file=file_reference(key, there[0]) if there else "unknown",
+        file=file_reference(key, study, there[0]) if there else "unknown",
         digest=_digest(there),
         offset=position[0] if position else "unknown",
         error=type(error).__name__,

@@ -10,10 +10,10 @@ from statistics import median
 from typing import Any
 
 from data_pipelines.covariates import smallest_group
+from data_pipelines.durably import write_durably
 from data_pipelines.engine.task import Done, Engine, Task
 from data_pipelines.first_pass import Passed
 from data_pipelines.quarantine import Lost
-from data_pipelines.work import write_durably
 
 
 @dataclass

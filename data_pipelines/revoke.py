@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.finished import changing, manifest_of, open_tar, write_manifest
+from data_pipelines.finished import changing, finished, recipients_for, tar_of, write_manifest
 from hdt_fm.schema.errors import ConfigError
 from hdt_fm.schema.shard_manifest import entries_of
 from hdt_fm.schema.subject import is_pseudonym
@@ -44,21 +44,23 @@ def revoke(folder: Path, subjects: Path) -> Revoked:
         subjects: One pseudonym a line, or a CSV with the column `subject`.
 
     Raises:
-        ConfigError: If the list cannot be read, or holds anything but pseudonyms; nothing is changed then.
+        ConfigError: If the list cannot be read, or holds anything but pseudonyms, or the folder is sealed and no key
+            or no recipients are set; nothing is changed then.
         ShardError: If the folder is not a finished one, is damaged where it says who is who, or is being changed.
     """
     names = read_subjects(subjects)
     with changing(folder):
-        manifest = manifest_of(folder)
+        whole = finished(folder)
+        manifest, to = whole.manifest, recipients_for(whole)
         rows = [number for number, row in enumerate(manifest.subjects) if row.subject in names]
         before = np.array(manifest.revoked_windows, np.int64)
         found = [before]
         for entry in entries_of(manifest) if rows else ():
-            tar = open_tar(folder, manifest, entry)
+            tar = tar_of(whole, entry)
             found += [tar.array(block, "wid")[np.isin(tar.array(block, "subj"), rows)] for block in tar.blocks]
         gone = np.unique(np.concatenate(found))
         if len(gone) != len(before):
-            write_manifest(folder, manifest.model_copy(update={"revoked_windows": tuple(gone.tolist())}))
+            write_manifest(folder, manifest.model_copy(update={"revoked_windows": tuple(gone.tolist())}), to=to)
     return Revoked(len(rows), len(names) - len(rows), len(gone) - len(before), len(gone))
 
 

@@ -3,19 +3,24 @@
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from data_pipelines.durably import write_durably
+from data_pipelines.finished import manifest_text, put_file, put_seals
 from data_pipelines.quarantine import Lost
-from data_pipelines.work import write_durably
+from hdt_fm.schema.age import SUFFIX
 from hdt_fm.schema.errors import ShardError
 from hdt_fm.schema.shard import MANIFEST_NAME, ShardManifest
+from hdt_fm.schema.shard_seal import SEALED_SEALS, Seal
 
 WORK = ".work"
 OWNER = "owner"
 # Not one of a kind: what a kill leaves of it must be known as ours.
 OWNER_HALF = "owner.tmp"
 QUARANTINE_NAME = "quarantine.json"
+# What an interrupted `publish` may have put beside the shards.
+BESIDE = (QUARANTINE_NAME, f"{QUARANTINE_NAME}{SUFFIX}", SEALED_SEALS)
 
 
 def claim(folder: Path, splits: Iterable[str]) -> bool:
@@ -30,7 +35,7 @@ def claim(folder: Path, splits: Iterable[str]) -> bool:
     work, new = folder / WORK, not folder.exists()
     ours = (work / OWNER).exists()
     before = (work / OWNER).read_text().split() if ours else []
-    foreign = set() if new else {child.name for child in folder.iterdir()} - {WORK, *before, QUARANTINE_NAME}
+    foreign = set() if new else {child.name for child in folder.iterdir()} - {WORK, *before, *BESIDE}
     inside = {child.name for child in work.iterdir()} - {OWNER_HALF} if work.exists() else set()
     if foreign or (inside and not ours):
         raise ShardError(
@@ -66,24 +71,35 @@ def _clear(folder: Path, splits: Iterable[str]) -> None:
     """Take back what an interrupted `publish` had moved into place; it is cheap to pack again."""
     for split in splits:
         shutil.rmtree(folder / split, ignore_errors=True)
-    (folder / QUARANTINE_NAME).unlink(missing_ok=True)
+    for name in BESIDE:
+        (folder / name).unlink(missing_ok=True)
 
 
-def publish(folder: Path, out: Path, manifest: ShardManifest, lost: Sequence[Lost]) -> None:
-    """Move the shards into place, the manifest last; then the work folder goes."""
+def publish(
+    folder: Path,
+    out: Path,
+    manifest: ShardManifest,
+    lost: Sequence[Lost],
+    *,
+    seals: Mapping[str, Seal] | None = None,
+    to: Sequence[str] = (),
+) -> None:
+    """Move the shards into place, the manifest last; then the work folder goes.
+
+    Args:
+        seals: Of sealed shards, which are for those whose public keys are in `to`.
+    """
     for split in manifest.splits:
         _sync(out / split)
         os.replace(out / split, folder / split)
     _sync(folder)
     temporary = folder / WORK / MANIFEST_NAME
     if lost:
-        write_durably(
-            folder / QUARANTINE_NAME,
-            json.dumps([row.model_dump() for row in lost], indent=1).encode(),
-            temporary=temporary,
-        )
-    text = manifest.model_dump_json(indent=1) + "\n"
-    write_durably(folder / MANIFEST_NAME, text.encode(), temporary=temporary)
+        rows = json.dumps([row.model_dump() for row in lost], indent=1).encode()
+        put_file(folder, QUARANTINE_NAME, rows, to=to, temporary=temporary)
+    if to:
+        put_seals(folder, seals or {}, to=to, temporary=temporary)
+    put_file(folder, MANIFEST_NAME, manifest_text(manifest), to=to, temporary=temporary)
     _sync(folder)
     # A task that was begun twice may still be at it; what it leaves is removed when the folder is asked for again.
     shutil.rmtree(folder / WORK, ignore_errors=True)

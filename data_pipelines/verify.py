@@ -11,12 +11,13 @@ import numpy as np
 import xxhash
 
 from data_pipelines.compact import NOTE_NAME
-from data_pipelines.finished import manifest_of
+from data_pipelines.finished import Finished, finished
+from data_pipelines.sealing import plain_digest
 from hdt_fm.schema.errors import ConfigError, CorruptShardError, HdtError
 from hdt_fm.schema.npy import MAX_HEADER, parse_npy_header
 from hdt_fm.schema.shard import SHARD_PATTERN, ShardEntry, ShardManifest
 from hdt_fm.schema.shard_blocks import FACTS, blocks_of
-from hdt_fm.schema.shard_index import codec_of, member_record, name_of, read_index, shape_of, unpacked
+from hdt_fm.schema.shard_index import codec_of, content_of, member_record, name_of, read_index, shape_of, unpacked
 from hdt_fm.schema.shard_people import strangers
 from hdt_fm.schema.shard_walk import TAR_BLOCK, read_header, tar_header, walk_tar
 
@@ -60,13 +61,17 @@ def verify_folder(folder: Path, *, report: Report = lambda done, total, what: No
     Raises:
         ShardError: If there is no manifest that can be read; all else is a fault in the result.
     """
-    manifest, found = manifest_of(folder), Verified()
+    whole, found = finished(folder), Verified()
+    manifest = whole.manifest
+    if whole.identity is not None:
+        # Without the key nothing can be said of the folder, which is no fault of it.
+        whole.identity.require()
     homes: dict[str, list[dict[str, np.ndarray]]] = {}
     entries = [(split, entry) for split, part in manifest.splits.items() for entry in part]
     for number, (split, entry) in enumerate(entries):
-        facts = _Shard(folder, manifest, entry, found).check()
+        facts = _Shard(whole, entry, found).check()
         homes.setdefault(split, []).extend(facts)
-        found.shards, found.bytes = found.shards + 1, found.bytes + entry.bytes
+        found.shards, found.bytes = found.shards + 1, found.bytes + whole.stored(entry).bytes
         report(number + 1, len(entries), "shards")
     _check_people(manifest, homes, found)
     named = {entry.path for _, entry in entries}
@@ -82,8 +87,10 @@ def verify_folder(folder: Path, *, report: Report = lambda done, total, what: No
 class _Shard:
     """The checks of one tar."""
 
-    def __init__(self, folder: Path, manifest: ShardManifest, entry: ShardEntry, found: Verified) -> None:
-        self.path, self.manifest, self.entry, self.found = folder / entry.path, manifest, entry, found
+    def __init__(self, whole: Finished, entry: ShardEntry, found: Verified) -> None:
+        self.path, self.manifest, self.found = whole.folder / entry.path, whole.manifest, found
+        self.plain, self.entry = entry, whole.stored(entry)
+        self.sealed, self.identity = whole.sealed, whole.identity
 
     def check(self) -> list[dict[str, np.ndarray]]:
         """Facts of each block whose facts can be read."""
@@ -109,18 +116,32 @@ class _Shard:
         good = np.array([self._check_member(tar, record) for record in members], dtype=np.bool_)
         self.found.members += len(members)
         blocks: list[dict[str, int]] = []
-        self._tried(lambda: blocks.extend(blocks_of(members, self.manifest.header, self.entry)))
+        sealed = self.sealed is not None
+        self._tried(lambda: blocks.extend(blocks_of(members, self.manifest.header, self.entry, sealed=sealed)))
+        if sealed and same and good.all():
+            self._tried(lambda: self._check_plain(tar, members))
         return [
-            {name: unpacked(tar, members[names[name]], where=self.entry.path).copy() for name in FACTS}
+            {name: self._array(tar, members[names[name]]).copy() for name in FACTS}
             for names in blocks
             if all(good[names[name]] for name in FACTS)
         ]
+
+    def _array(self, tar: mmap.mmap, record: np.void) -> np.ndarray:
+        return unpacked(tar, record, where=self.entry.path, identity=self.identity)
+
+    def _check_plain(self, tar: mmap.mmap, members: np.ndarray) -> None:
+        """What the members make where they are opened is the tar that the manifest speaks of."""
+        assert self.identity is not None
+        digest = plain_digest(tar, members, self.manifest.header, self.identity, where=self.entry.path)
+        if digest != self.plain.sha256:
+            self._fault("what is sealed in it is not what the manifest says")
 
     def _members(self, same: bool) -> np.ndarray | None:
         """Members by the index, which a walk through the tar must give as well."""
         index = walked = None
         try:
-            index = read_index(self.path.with_suffix(".idx"))
+            vouched = self.sealed.index_sha256(self.plain) if self.sealed else None
+            index = read_index(self.path.with_suffix(".idx"), sha256=vouched)
             if index.tar_sha256.hex() != self.entry.sha256:
                 self._fault("its index is of another shard (`hdt-fm shard index` makes it again)")
                 index = None
@@ -129,7 +150,7 @@ class _Shard:
         except CorruptShardError:
             self._fault("its index is damaged (`hdt-fm shard index` makes it again)")
         try:
-            walked = walk_tar(self.path)
+            walked = walk_tar(self.path, identity=self.identity)
         except HdtError as error:
             self._fault(f"cannot be walked through: {error.problem} ({error.where})")
         if walked is not None and index is not None and same and walked.members.tobytes() != index.members.tobytes():
@@ -138,7 +159,7 @@ class _Shard:
         return None if best is None else best.members
 
     def _check_header(self, tar: mmap.mmap) -> None:
-        if read_header(tar, where=self.entry.path) != self.manifest.header:
+        if read_header(tar, where=self.entry.path, identity=self.identity) != self.manifest.header:
             self._fault("its header is not the one in the manifest")
 
     def _check_member(self, tar: mmap.mmap, record: np.void) -> bool:
@@ -164,14 +185,15 @@ class _Shard:
         return len(self.found.faults) == before
 
     def _check_array(self, tar: mmap.mmap, record: np.void) -> None:
-        start, length, codec = int(record["offset"]), int(record["length"]), codec_of(record)
-        first = tar[start : start + min(length, MAX_HEADER)]
+        codec = codec_of(record)
+        content = content_of(tar, record, where=self.entry.path, identity=self.identity)
+        first, length = content[:MAX_HEADER].tobytes(), len(content)
         dtype, shape, header = parse_npy_header(first, length, packed=codec != "none", where=self.entry.path)
         made = member_record(int(record["block"]), record["name"].decode(), dtype, shape, header, codec)
         if shape != shape_of(record) or made["dtype"] != record["dtype"] or header != record["header"]:
             self._fault("its index speaks of another array", record)
         elif codec != "none":
-            unpacked(tar, record, where=self.entry.path)
+            self._array(tar, record)
 
     def _tried(self, check: Callable[[], None], record: np.void | None = None) -> None:
         try:

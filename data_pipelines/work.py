@@ -1,15 +1,11 @@
 """Pass 1 of a build: each visit, cut into windows, as one work file that a later run can use again."""
 
 import hashlib
-import io
 import json
-import mmap
 import os
 import secrets
 import shutil
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -19,18 +15,17 @@ from numpy.typing import NDArray
 
 from data_pipelines.pack import Block, Packed, write_shard
 from data_pipelines.ranges import Range, range_of
+from data_pipelines.work_place import WorkPlace, put_rows
 from hdt_fm.schema.codec import Codec
 from hdt_fm.schema.errors import RecordingError
 from hdt_fm.schema.modalities import modality as look_up_modality
 from hdt_fm.schema.preparation import Plain, Preparation
 from hdt_fm.schema.recording import Visit
 from hdt_fm.schema.shard import LabelColumn, ModalityColumn, ShardHeader
-from hdt_fm.schema.shard_index import member_array, read_index
 from hdt_fm.signal.windows import Windows, cut
 
-OPEN_FILES = 256
 # Of what lies in a work folder; a number more, and what another hdt_fm left there is not used again.
-WORK_VERSION = 3
+WORK_VERSION = 4
 
 
 class VisitFacts(Plain):
@@ -96,12 +91,12 @@ def modality_columns(
 
 
 def cut_to_file(
-    visit: Visit, preparation: Preparation, folder: Path, *, digest: str, group: str, ranged: bool
+    visit: Visit, preparation: Preparation, place: WorkPlace, *, digest: str, group: str, ranged: bool
 ) -> VisitFacts:
     """Cut a visit and write its work file, unless an earlier run did.
 
     Args:
-        folder: Where work files lie.
+        place: Where work files lie, sealed if the build is.
         digest: Name of the file: digest of the visit, its place in the cohort and the settings.
         group: The visit's, as a pseudonym.
         ranged: Whether its ranges will be asked for.
@@ -109,9 +104,9 @@ def cut_to_file(
     Raises:
         RecordingError: If the visit cannot be prepared, or a window holds a number that is not finite.
     """
-    record = folder / f"{digest}.json"
+    record = place.path(f"{digest}.json")
     if record.exists():
-        return VisitFacts.model_validate_json(record.read_bytes())
+        return VisitFacts.model_validate_json(place.read(record))
     windows = cut(visit, preparation)
     _check_finite(windows)
     labels = tuple(
@@ -122,7 +117,7 @@ def cut_to_file(
         modalities=modality_columns(preparation), labels=labels, window_s=preparation.window_s, hop_s=preparation.hop_s
     )
     members = _members(windows) if len(windows) else {}
-    put_shard(folder / f"{digest}.tar", header, [(0, members)] if members else [], private=folder)
+    _put_work(place, digest, header, members)
     found = {name: range_of(members, name) for name in preparation.modalities} if ranged else {}
     facts = VisitFacts(
         digest=digest,
@@ -138,8 +133,15 @@ def cut_to_file(
         ranges={name: part for name, part in found.items() if part is not None},
         clocks={name: fit.offset_s for name, fit in windows.clocks.items()},
     )
-    write_durably(record, facts.model_dump_json().encode())
+    place.write(record, facts.model_dump_json().encode())
     return facts
+
+
+def _put_work(place: WorkPlace, digest: str, header: ShardHeader, members: Mapping[str, np.ndarray]) -> None:
+    if place.public:
+        put_rows(place, digest, header, members)
+    else:
+        put_shard(place.rows(digest), header, [(0, members)] if members else [], private=place.folder)
 
 
 def put_shard(path: Path, header: ShardHeader, blocks: Iterable[Block], *, private: Path) -> Packed:
@@ -161,23 +163,6 @@ def put_shard(path: Path, header: ShardHeader, blocks: Iterable[Block], *, priva
     return packed
 
 
-def write_durably(path: Path, data: bytes, *, temporary: Path | None = None) -> None:
-    """Write by a temporary name on the same disk (one that nobody else has), fsync, rename."""
-    temporary = temporary or path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def write_array(path: Path, array: np.ndarray) -> None:
-    """As `write_durably`, as .npy."""
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    write_durably(path, buffer.getvalue())
-
-
 def digest_of(value: object) -> str:
     """SHA-256 of plain data, the same for equal data."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -190,33 +175,6 @@ def file_digest(path: Path) -> str:
         return hashlib.sha256(json.dumps(inside).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-class WorkFiles:
-    """Members of many work files as mapped arrays, with a bounded number of files open at once."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._open: OrderedDict[str, dict[str, np.ndarray]] = OrderedDict()
-
-    def members(self, digest: str) -> dict[str, np.ndarray]:
-        """Arrays of one visit by member name; empty for a visit without windows."""
-        if digest not in self._open:
-            path = self._folder / f"{digest}.tar"
-            with path.open("rb") as file:
-                view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            records = read_index(path.with_suffix(".idx")).members
-            self._open[digest] = {record["name"].decode(): member_array(view, record) for record in records}
-            if len(self._open) > OPEN_FILES:
-                self._open.popitem(last=False)
-        self._open.move_to_end(digest)
-        return self._open[digest]
-
-
-@lru_cache(maxsize=1)
-def work_files(folder: Path) -> WorkFiles:
-    """Those of a folder, kept open from one task of a process to the next."""
-    return WorkFiles(folder)
 
 
 def _members(windows: Windows) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """What reading windows costs: ours, the memory floor under it, and other formats, by the protocol of the data rooms.
 
 python scripts/bench_shards.py [--quick] [--json FILE] [--windows N] [--rounds N] [--work FOLDER] [--peers a,b,...]
+python scripts/bench_shards.py --part sealed [--steps N] [...]: sealed shards beside plain ones (`shard_sealed.py`)
 
 Windows of 10 s, 23,520 bytes in five modalities of float32 (ECG 2560, PPG 1280, ACC 3 x 640, EDA 80, TEMP 40), batches
 of 256. Contenders take turns in rounds, each right after its floor, and a ratio is of two neighbours: F (memory map
@@ -32,6 +33,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
+import shard_sealed  # noqa: E402
 from shard_peers import PEERS, Arrays, Batches, Peer  # noqa: E402
 
 from data_pipelines.pack import quantise, write_shard  # noqa: E402
@@ -105,12 +107,18 @@ def write_ours(arrays: Arrays, folder: Path, encoding: Literal["f32", "i16"]) ->
         path = f"all/bench-{number:05d}.tar"
         (folder / "all").mkdir(parents=True, exist_ok=True)
         blocks = _blocks(arrays, columns, place[first : first + per_shard])
-        entries.append(ShardEntry(path=path, **vars(write_shard(folder / path, header, blocks))))
+        made = write_shard(folder / path, header, blocks)
+        sizes = {"bytes": made.bytes, "sha256": made.sha256, "windows": made.windows, "blocks": made.blocks}
+        entries.append(ShardEntry(path=path, **sizes))
     prepared = {
         name: ModalityPreparation(sampling_rate_hz=samples / WINDOW_S, channels=channels)
         for name, (channels, samples, _) in SHAPES.items()
     }
-    people = tuple(SubjectRow(subject=f"p{n}", group=f"p{n}", windows=0, hours=0.0) for n in range(PEOPLE))
+    each = np.bincount(np.arange(count) * PEOPLE // count, minlength=PEOPLE).tolist()
+    people = tuple(
+        SubjectRow(subject=f"p{n}", group=f"p{n}", windows=windows, hours=windows * WINDOW_S / 3600)
+        for n, windows in enumerate(each)
+    )
     manifest = ShardManifest(
         cohort="bench",
         licence="CC0-1.0",
@@ -519,8 +527,23 @@ def run(options: argparse.Namespace, work: Path) -> list[Row]:
     return [*({"metric": "rate", **one} for one in rows), *asked]
 
 
+def run_sealed(options: argparse.Namespace, work: Path) -> list[Row]:
+    """Write the windows, seal them, measure both, print it."""
+    arrays = windows_of(options.windows)
+    folders = {encoding: write_ours(arrays, work / encoding, encoding).path for encoding in ("f32", "i16")}
+    rows = shard_sealed.measure(folders, work, rounds=options.rounds, steps=options.steps, batch=SIZE)
+    print(f"\n{shard_sealed.table(rows)}\n")
+    for goal in (one for one in rows if "bound" in one):
+        said = "met   " if goal["met"] else "MISSED"
+        print(f"{said} {goal['over_plain']:.3f} of {goal['bound']:g}  {goal['what']}")
+    return rows
+
+
 def _bytes(folder: ShardFolder) -> int:
     return sum(shard.bytes for shards in folder.manifest.splits.values() for shard in shards)
+
+
+PARTS = {"formats": run, "sealed": run_sealed}
 
 
 def main() -> None:
@@ -528,6 +551,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few windows, two rounds; its numbers mean nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as a flat list")
+    parser.add_argument("--part", choices=PARTS, default="formats", help="what is measured: formats, or sealed shards")
+    parser.add_argument("--steps", type=int, default=120, help="of a training run of `sealed`; 0 leaves training out")
     parser.add_argument("--windows", type=int, default=20_000)
     parser.add_argument("--few", type=int, default=10_240, help="windows of formats that store each by itself")
     parser.add_argument("--rounds", type=int, default=7)
@@ -537,6 +562,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.windows, options.few, options.rounds = min(options.windows, 1500), 512, 2
+        options.steps = min(options.steps, 3)
     if min(options.windows, options.few) < 2 * SIZE or options.rounds < 1:
         parser.error(f"--windows and --few must be {2 * SIZE} or more, --rounds 1 or more")
     if options.peers is not None:
@@ -548,7 +574,7 @@ def main() -> None:
     print(f"torch {torch.__version__}, numpy {np.__version__}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, "
           f"MALLOC_MMAP_THRESHOLD_={os.environ.get('MALLOC_MMAP_THRESHOLD_', 'not set')}")  # fmt: skip
     with tempfile.TemporaryDirectory(dir=options.work) as work:
-        rows = run(options, Path(work))
+        rows = PARTS[options.part](options, Path(work))
     print(f"load at the end {os.getloadavg()[0]:.1f}")
     if options.json:
         fresh = options.json.with_suffix(".new")

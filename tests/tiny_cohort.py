@@ -98,7 +98,7 @@ def build(folder: Path, cohort: Any = None, **settings: Any) -> ShardManifest:
     return build_shards(cohort or TinyCohort(), folder=folder, **(defaults | settings))
 
 
-def build_in_child(folder: Path, *, kill_at: int) -> tuple[int, int]:
+def build_in_child(folder: Path, *, kill_at: int, **settings: Any) -> tuple[int, int]:
     """Build in a forked process that kills itself just before its `kill_at`-th file operation (0: never).
 
     Returns:
@@ -117,7 +117,7 @@ def build_in_child(folder: Path, *, kill_at: int) -> tuple[int, int]:
                     os.kill(os.getpid(), signal.SIGKILL)
 
         sys.addaudithook(watch)
-        build(folder)
+        build(folder, **settings)
         os.write(writer, str(seen).encode())
         os._exit(0)
     os.close(writer)

@@ -11,6 +11,7 @@ from hdt_fm.cli.planned import planned
 from hdt_fm.cli.progress import Report
 from hdt_fm.cli.run import Run, peak_memory_gb
 from hdt_fm.cli.settings import ShardSettings
+from hdt_fm.schema.age import recipients
 from hdt_fm.schema.result import RunRecord
 from hdt_fm.schema.subject import SubjectKey
 from hdt_fm.signal.windows import cut
@@ -33,6 +34,7 @@ def run(run: Run) -> RunRecord:
         plan_digest=what.plan_digest,
         encoding=settings.encoding,
         codec=settings.codec,
+        sealed=settings.sealed,
         block_windows=settings.block_windows,
         shard_mb=settings.shard_mb,
         seed=settings.seed,
@@ -75,7 +77,7 @@ def by_stage(run: Run) -> Report:
 
 def plan(config: Config) -> dict[str, Any]:
     """Read and cut one visit, and say what the whole would take."""
-    config.section("shard", ShardSettings)
+    recipients(needed=config.section("shard", ShardSettings).sealed)
     config.section("engine", EngineSettings).require()
     what = planned(config)
     cohort, preparation = what.cohort, what.preparation

@@ -1,4 +1,4 @@
-"""`hdt-fm shard verify | index | revoke | compact FOLDER`: what is done to a finished shard folder."""
+"""`hdt-fm shard verify | index | revoke | compact | seal | unseal FOLDER`: what is done to a finished shard folder."""
 
 import json
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from typing import Any
 from data_pipelines.compact import compact
 from data_pipelines.finished import make_indexes
 from data_pipelines.revoke import revoke
+from data_pipelines.sealing import Way, rewrite
 from data_pipelines.verify import verify_folder
 from hdt_fm.cli import progress
 from hdt_fm.cli.main import EXIT_OK, Options
@@ -36,8 +37,22 @@ USAGE = {
   Writes the shards that hold revoked windows again without them. Interrupted, the folder stays whole: the same command
   goes on. Runs that began before must be started again. Rebuilding from the recordings would bring the people back:
   give `hdt-fm shard` a consent table as well.""",
+    "seal": """usage: hdt-fm shard seal FOLDER --to FOLDER [--json]
+
+  --to FOLDER  a new folder
+
+  Writes a shard folder again so that only those whose public keys are in HDT_FM_RECIPIENTS can read it (by age; needs
+  hdt-fm[sealed]). A folder that lies sealed already is opened with HDT_FM_IDENTITY and sealed for the new recipients.
+  The digest of the folder stays, and with it what checkpoints say that they learned from. Whoever had the old folder
+  or a key to it keeps that: delete the old one. `shard.sealed=true` builds a folder sealed from the beginning.""",
+    "unseal": """usage: hdt-fm shard unseal FOLDER --to FOLDER [--json]
+
+  --to FOLDER  a new folder
+
+  Writes a sealed shard folder again as plain files, the same to the byte as if it had never been sealed. Nothing needs
+  this to train, embed or evaluate: set HDT_FM_IDENTITY (or HDT_FM_IDENTITY_FILE) instead.""",
 }
-ONLY = {"revoke": ("subjects",)}
+ONLY = {"revoke": ("subjects",), "seal": ("to",), "unseal": ("to",)}
 
 
 def run(options: Options, arguments: list[str]) -> int:
@@ -74,6 +89,10 @@ def _compact(folder: Path, settings: dict[str, str], report: progress.Report) ->
     return compact(folder, report=report).to_dict(), EXIT_OK
 
 
+def _rewrite(folder: Path, way: Way, settings: dict[str, str], report: progress.Report) -> tuple[dict[str, Any], int]:
+    return rewrite(folder, Path(settings["to"]), way=way, report=report).to_dict(), EXIT_OK
+
+
 def _lines(told: dict[str, Any]) -> list[str]:
     """For a person: a line a number, a line a fault."""
     faults = told.get("faults", [])
@@ -99,4 +118,6 @@ DO: dict[str, Callable[[Path, dict[str, str], progress.Report], tuple[dict[str, 
     "index": _index,
     "revoke": _revoke,
     "compact": _compact,
+    "seal": lambda folder, settings, report: _rewrite(folder, "seal", settings, report),
+    "unseal": lambda folder, settings, report: _rewrite(folder, "unseal", settings, report),
 }

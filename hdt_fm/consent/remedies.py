@@ -12,8 +12,7 @@ from hdt_fm.consent.register import Register
 from hdt_fm.consent.scan import scan
 from hdt_fm.consent.standing import left
 from hdt_fm.schema.errors import ConfigError
-from hdt_fm.schema.shard import MANIFEST_NAME
-from hdt_fm.schema.shard_manifest import parse_manifest
+from hdt_fm.schema.shard_manifest import local_manifest, parse_manifest
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,8 @@ def withdrawn_in_lineage(register: Path | Register, checkpoint: Path, shards: It
         if taught:
             reasons.append(f"{len(taught)} people whom the encoder learned from have withdrawn: pretrain without them")
     for folder in shards:
-        manifest = parse_manifest((folder / MANIFEST_NAME).read_bytes(), where=folder.name)
+        data, _ = local_manifest(folder)
+        manifest = parse_manifest(data, where=folder.name)
         held = gone & {row.subject for row in manifest.subjects if row.windows}
         if held:
             reasons.append(f"{len(held)} people in the shards have withdrawn: revoke and compact {folder.name}")

@@ -21,7 +21,8 @@ from hdt_fm.schema.errors import HdtError
 from hdt_fm.schema.ledger import LEDGER_NAME
 from hdt_fm.schema.manifest import SUMS_NAME
 from hdt_fm.schema.shard import MANIFEST_NAME
-from hdt_fm.schema.shard_manifest import parse_manifest
+from hdt_fm.schema.shard_manifest import local_manifest, parse_manifest
+from hdt_fm.schema.shard_seal import SEALED_MANIFEST, SEALED_SEALS
 
 _WORDS = (".json", ".jsonl", ".csv", ".tsv", ".txt", ".md", ".yaml", ".yml", ".html", ".log")
 # Read with the artefact that they are of.
@@ -55,6 +56,8 @@ def _here(here: Path, names: Sequence[str], people: Sequence[str]) -> Iterator[A
     if REGISTER_NAME in names:
         return
     if here.name == WORK:
+        if any(here.rglob("*.age")):
+            yield Artefact("unreadable", here, note="sealed work of a build that was interrupted: finish or delete it")
         yield Artefact("file", here, holds=frozenset().union(*map(people_in, sorted(here.rglob("*.json")))))
         return
     if LEDGER_NAME in names:
@@ -68,6 +71,8 @@ def _here(here: Path, names: Sequence[str], people: Sequence[str]) -> Iterator[A
         for name in names:
             if name not in _KNOWN and name.endswith(_WORDS):
                 yield from _file(here / name)
+            elif SEALED_SEALS in names and name.endswith(".json.age") and name not in (SEALED_MANIFEST, SEALED_SEALS):
+                yield Artefact("unreadable", here / name, note="a sealed list of a build, which may name people")
 
 
 def _read(kind: Kind, reader: Callable[[Path], Artefact], here: Path, names: Sequence[str]) -> Artefact | None:
@@ -93,14 +98,14 @@ def _is(kind: Kind, here: Path, names: Sequence[str]) -> bool:
         verb = _json(here / "result.json").get("verb")
         return verb == "finetune" if kind == "head" else verb in ("evaluate", "audit")
     if kind == "shards":
-        return b'"splits"' in (here / MANIFEST_NAME).read_bytes()
+        return SEALED_SEALS in names or b'"splits"' in (here / MANIFEST_NAME).read_bytes()
     if kind == "publication":
         return SUMS_NAME in names
     return True
 
 
 def _shards(here: Path) -> Artefact:
-    data = (here / MANIFEST_NAME).read_bytes()
+    data, _ = local_manifest(here)
     manifest = parse_manifest(data, where=here.name)
     people = {row.subject: row.windows for row in manifest.subjects if row.windows}
     note = f"{len(manifest.revoked_windows)} windows are revoked, and their bytes still there"
@@ -215,6 +220,8 @@ def _json(path: Path) -> Any:
 # The file that tells what lies in a folder, what that is, and who reads it.
 _READERS: tuple[tuple[str, Kind, Callable[[Path], Artefact]], ...] = (
     (MANIFEST_NAME, "shards", _shards),
+    # With the key of HDT_FM_IDENTITY; without it the folder is told as one that cannot be read.
+    (SEALED_SEALS, "shards", _shards),
     ("table.json", "embedding table", _table),
     ("people.json", "encoder", _encoder),
     ("result.json", "head", _run("head")),

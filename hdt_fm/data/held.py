@@ -1,5 +1,6 @@
-"""Arrays that cost something to make, kept within a bound: unpacked members, and those of remote shards."""
+"""Arrays that cost something to make, kept within a bound: unpacked and opened members, and those of remote shards."""
 
+import math
 import os
 import threading
 from collections import OrderedDict
@@ -9,8 +10,32 @@ from types import TracebackType
 
 import numpy as np
 
+from hdt_fm.schema.errors import ConfigError
+
 # Eight blocks of 16 MB and as much again for the next pool, in float32 or int16.
 HELD_BYTES = 512 << 20
+MEMORY_GB = "HDT_FM_SHARDS_MEMORY_GB"
+
+
+def held_bytes() -> int:
+    """The bound of a folder's arrays, in each process that reads it: what HDT_FM_SHARDS_MEMORY_GB says, or 512 MB.
+
+    Raises:
+        ConfigError: If that is no positive number.
+    """
+    told = os.environ.get(MEMORY_GB)
+    try:
+        wanted = HELD_BYTES / 1e9 if told is None else float(told)
+    except ValueError:
+        wanted = math.nan
+    if not 0 < wanted < math.inf:
+        raise ConfigError(
+            "The bound of what is kept of shards in memory cannot be read",
+            where=f"environment variable {MEMORY_GB}",
+            expected="a positive number of gigabytes",
+            fix="set it to a number such as 8, or unset it",
+        )
+    return round(wanted * 1e9)
 
 
 class ProcessLock:

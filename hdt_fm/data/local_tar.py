@@ -10,6 +10,7 @@ import numpy as np
 from hdt_fm.schema.errors import CorruptShardError
 from hdt_fm.schema.shard import ShardEntry, ShardHeader
 from hdt_fm.schema.shard_index import read_index, write_index
+from hdt_fm.schema.shard_seal import Sealed
 from hdt_fm.schema.shard_walk import read_header, walk_tar
 
 REPAIR = "copy the shard from its maker again, or build the folder again with `hdt-fm shard`"
@@ -19,6 +20,10 @@ _log = logging.getLogger(__name__)
 class LocalTar:
     """A tar by memory map, which is opened when first needed (also in another process).
 
+    Args:
+        entry: With size and digest of the tar as it lies.
+        sealed: What it takes to read a sealed one.
+
     Raises:
         CorruptShardError: If there is none, or it has another size than the manifest says.
     """
@@ -26,8 +31,8 @@ class LocalTar:
     # Views into the map cost nothing to keep.
     lasting = True
 
-    def __init__(self, path: Path, entry: ShardEntry) -> None:
-        self.path, self.entry = path, entry
+    def __init__(self, path: Path, entry: ShardEntry, sealed: Sealed | None = None) -> None:
+        self.path, self.entry, self.sealed = path, entry, sealed
         self._map: mmap.mmap | None = None
         self._members: np.ndarray | None = None
         try:
@@ -56,7 +61,7 @@ class LocalTar:
 
     def header(self, *, again: bool = False) -> ShardHeader:
         """The shard's own header; there is nowhere else to take it from `again`."""
-        return read_header(self.map, where=self.entry.path)
+        return read_header(self.map, where=self.entry.path, identity=self.sealed.identity if self.sealed else None)
 
     def bytes_of(self, member: int) -> tuple[mmap.mmap, int]:
         """Where a member is stored: the map, and its place."""
@@ -92,7 +97,7 @@ class LocalTar:
     def _index(self) -> np.ndarray:
         path = self.path.with_suffix(".idx")
         try:
-            index = read_index(path)
+            index = read_index(path, sha256=self.sealed.index_sha256(self.entry) if self.sealed else None)
             if (index.tar_bytes, index.tar_sha256.hex()) == (self.entry.bytes, self.entry.sha256):
                 return index.members
             state = "belongs to another shard"
@@ -103,7 +108,8 @@ class LocalTar:
         _log.warning("The index of %s %s; it is made again from the shard.", self.entry.path, state)
         # A walk would bless whatever bytes are there, so the whole tar is compared with the manifest first.
         self.check_sha256()
-        index = walk_tar(self.path, sha256=bytes.fromhex(self.entry.sha256))
+        identity = self.sealed.identity if self.sealed else None
+        index = walk_tar(self.path, sha256=bytes.fromhex(self.entry.sha256), identity=identity)
         try:
             write_index(path, index)
         except OSError:

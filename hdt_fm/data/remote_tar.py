@@ -15,9 +15,11 @@ import xxhash
 from hdt_fm.data.local_tar import LocalTar
 from hdt_fm.data.ranged_get import CONNECTIONS
 from hdt_fm.data.remote import RemoteFolder
+from hdt_fm.schema.age import Identity
 from hdt_fm.schema.errors import CorruptShardError, ShardError
 from hdt_fm.schema.shard import ShardEntry, ShardHeader
 from hdt_fm.schema.shard_index import name_of, read_index
+from hdt_fm.schema.shard_seal import Sealed
 from hdt_fm.schema.shard_walk import TAR_BLOCK, read_header
 
 # Members up to this size are fetched with their neighbours of the same block: all facts of a block at once.
@@ -47,8 +49,8 @@ class RemoteTar:
     # What is read is a copy in memory, so it is kept within a bound.
     lasting = False
 
-    def __init__(self, folder: RemoteFolder, entry: ShardEntry) -> None:
-        self.folder, self.entry = folder, entry
+    def __init__(self, folder: RemoteFolder, entry: ShardEntry, sealed: Sealed | None = None) -> None:
+        self.folder, self.entry, self.sealed = folder, entry, sealed
         self._members: np.ndarray | None = None
         self._pieces: np.ndarray | None = None
         self._whole = False
@@ -71,7 +73,7 @@ class RemoteTar:
         if again:
             self._drop(head)
         try:
-            return read_header(self._read(head, 0, stop), where=self._shown)
+            return read_header(self._read(head, 0, stop), where=self._shown, identity=self._identity)
         except ShardError:
             if again:
                 raise
@@ -124,6 +126,14 @@ class RemoteTar:
                     "%s: the server gives whole files only; each shard is fetched whole.", self.folder.server.address
                 )
         return self._bring_whole(), 0
+
+    @property
+    def _identity(self) -> Identity | None:
+        return self.sealed.identity if self.sealed else None
+
+    @property
+    def _vouched(self) -> str | None:
+        return self.sealed.index_sha256(self.entry) if self.sealed else None
 
     @property
     def _shown(self) -> str:
@@ -202,12 +212,12 @@ class RemoteTar:
             if path is None:
                 break
             try:
-                return read_index(path).members
+                return read_index(path, sha256=self._vouched).members
             except (CorruptShardError, FileNotFoundError):
                 self.folder.cache.drop(name)
         _log.warning("%s has no index that fits, so the whole shard is fetched.", self._shown)
         self._whole = True
-        return LocalTar(self._bring_whole(), self.entry).index()
+        return LocalTar(self._bring_whole(), self.entry, self.sealed).index()
 
     def _fetch_index(self, name: str) -> bool:
         for _ in range(2):
@@ -219,7 +229,7 @@ class RemoteTar:
             try:
                 with self.folder.cache.new(name, len(data)) as path:
                     path.write_bytes(data)
-                    index = read_index(path)
+                    index = read_index(path, sha256=self._vouched)
                     if (index.tar_bytes, index.tar_sha256.hex()) != (self.entry.bytes, self.entry.sha256):
                         raise CorruptShardError("The index belongs to another shard", where=self._shown)
                 return True
@@ -229,7 +239,7 @@ class RemoteTar:
 
     def _wrong_header(self, data: bytes) -> str | None:
         try:
-            read_header(data, where=self._shown)
+            read_header(data, where=self._shown, identity=self._identity)
         except ShardError:
             return "its header"
         return None
@@ -257,9 +267,10 @@ def _wrong_member(data: bytes, start: int, members: np.ndarray) -> str | None:
     return None
 
 
-def prepare(folder: RemoteFolder, entries: Iterable[ShardEntry]) -> None:
+def prepare(folder: RemoteFolder, entries: Iterable[ShardEntry], sealed: Sealed | None = None) -> None:
     """Fetch index and header of all these shards, several at a time."""
-    at_once([RemoteTar(folder, entry).header for entry in entries])
+    stored = [entry if sealed is None else sealed.stored(entry) for entry in entries]
+    at_once([RemoteTar(folder, entry, sealed).header for entry in stored])
 
 
 def fetch_ahead(wanted: Iterable[tuple[RemoteTar | LocalTar, int]]) -> None:

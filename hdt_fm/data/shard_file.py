@@ -10,11 +10,13 @@ from hdt_fm.data.held import HeldArrays
 from hdt_fm.data.local_tar import REPAIR, LocalTar
 from hdt_fm.data.remote import RemoteFolder
 from hdt_fm.data.remote_tar import RemoteTar
+from hdt_fm.schema.age import Identity
 from hdt_fm.schema.errors import CorruptShardError, ShardError
 from hdt_fm.schema.shard import ShardEntry, ShardHeader
 from hdt_fm.schema.shard_blocks import FACTS
 from hdt_fm.schema.shard_blocks import blocks_of as promised_blocks
 from hdt_fm.schema.shard_index import name_of, unpack_into, unpacked
+from hdt_fm.schema.shard_seal import Sealed
 
 __all__ = ["FACTS", "ShardFile", "Verify", "blocks_of"]
 Verify = Literal["touch", "full", "off"]
@@ -25,7 +27,9 @@ class ShardFile:
 
     Args:
         folder: A path, or a folder on a server.
-        held: Where unpacked and fetched arrays are kept; shared by the shards of a folder.
+        entry: As the manifest has it.
+        held: Where opened, unpacked and fetched arrays are kept; shared by the shards of a folder.
+        sealed: What it takes to read a sealed folder.
 
     Raises:
         ShardError: If the tar is not of this folder, or holds what a shard may not hold.
@@ -39,10 +43,13 @@ class ShardFile:
         header: ShardHeader,
         verify: Verify,
         held: HeldArrays | None = None,
+        sealed: Sealed | None = None,
     ) -> None:
-        self.entry, self.verify = entry, verify
+        self.entry, self.verify, self.sealed = entry if sealed is None else sealed.stored(entry), verify, sealed
         self.tar: LocalTar | RemoteTar = (
-            LocalTar(folder / entry.path, entry) if isinstance(folder, Path) else RemoteTar(folder, entry)
+            LocalTar(folder / entry.path, self.entry, sealed)
+            if isinstance(folder, Path)
+            else RemoteTar(folder, self.entry, sealed)
         )
         if verify == "full":
             self.tar.check_sha256()
@@ -78,17 +85,26 @@ class ShardFile:
             np.copyto(out, view)
             return
         buffer, start = self._checked(member)
-        unpack_into(buffer, self.members[member], out, where=self.entry.path, start=start)
+        unpack_into(buffer, self.members[member], out, where=self.entry.path, start=start, identity=self._identity)
 
     def _read(self, member: int) -> np.ndarray:
         record = self.members[member]
         buffer, start = self._checked(member)
-        array = unpacked(buffer, record, where=self.entry.path, start=start)
+        array = unpacked(buffer, record, where=self.entry.path, start=start, identity=self._identity)
         if self.tar.lasting and not record["codec"]:
             self._views[member] = array
         else:
             self._held.put((self.entry.sha256, member), array)
         return array
+
+    @property
+    def held_limit(self) -> int:
+        """Bytes of arrays that are kept of the whole folder."""
+        return self._held.limit_bytes
+
+    @property
+    def _identity(self) -> Identity | None:
+        return None if self.sealed is None else self.sealed.identity
 
     def _checked(self, member: int) -> tuple[Any, int]:
         """The member's bytes as stored: a buffer, and where in it they begin."""
@@ -116,4 +132,4 @@ def _as_written(buffer: Any, start: int, record: np.void) -> bool:
 
 def blocks_of(shard: ShardFile, header: ShardHeader) -> list[dict[str, int]]:
     """Members of each block by name, after a check that they are what the header promises."""
-    return promised_blocks(shard.members, header, shard.entry)
+    return promised_blocks(shard.members, header, shard.entry, sealed=shard.sealed is not None)

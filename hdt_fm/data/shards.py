@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hdt_fm.data.covariates import StaticTable, static_column
 from hdt_fm.data.gather import ModalityRows
-from hdt_fm.data.held import HeldArrays
+from hdt_fm.data.held import HeldArrays, held_bytes
 from hdt_fm.data.remote import RemoteFolder, place_of
 from hdt_fm.data.remote_tar import fetch_ahead, prepare
 from hdt_fm.data.rows import RowPlan
@@ -23,9 +23,11 @@ from hdt_fm.schema.coded import CodedBatch, CodedSignal
 from hdt_fm.schema.covariates import Covariate
 from hdt_fm.schema.errors import LeakError, ShardError
 from hdt_fm.schema.modalities import STATIC
-from hdt_fm.schema.shard import MANIFEST_NAME, ShardManifest
-from hdt_fm.schema.shard_manifest import MAX_MANIFEST_BYTES, entries_of, no_manifest, parse_manifest
+from hdt_fm.schema.npy import DTYPES
+from hdt_fm.schema.shard import ShardManifest
+from hdt_fm.schema.shard_manifest import entries_of, local_manifest, manifest_bytes, parse_manifest
 from hdt_fm.schema.shard_people import FIX, strangers
+from hdt_fm.schema.shard_seal import Sealed
 
 
 class ShardFolder:
@@ -35,7 +37,8 @@ class ShardFolder:
 
     Attributes:
         manifest, header: What the folder says of itself.
-        digest: SHA-256 of the manifest; two folders with equal digests hold equal windows.
+        digest: SHA-256 of the manifest; two folders with equal digests hold equal windows. That of a sealed folder is
+            the one that it has lying plain.
         window_ids, subject_rows, t0_ns: One entry per position.
         present: (position, modality).
         quality: (position, modality): share of the window's samples, as read, without a sign of trouble.
@@ -44,15 +47,21 @@ class ShardFolder:
     """
 
     def __init__(
-        self, place: Path | RemoteFolder, manifest: ShardManifest, digest: str, split: str, verify: Verify
+        self,
+        place: Path | RemoteFolder,
+        manifest: ShardManifest,
+        digest: str,
+        split: str,
+        verify: Verify,
+        sealed: Sealed | None = None,
     ) -> None:
         self.path = place if isinstance(place, Path) else Path(place.name)
         self.manifest, self.digest, self.split = manifest, digest, split
         self.header, self.modalities = manifest.header, tuple(column.name for column in manifest.header.modalities)
-        entries, held = entries_of(manifest, split), HeldArrays()
+        entries, held = entries_of(manifest, split), HeldArrays(held_bytes())
         if isinstance(place, RemoteFolder):
-            prepare(place, entries)
-        self._shards = [ShardFile(place, entry, self.header, verify, held) for entry in entries]
+            prepare(place, entries, sealed)
+        self._shards = [ShardFile(place, entry, self.header, verify, held, sealed) for entry in entries]
         self._static: StaticTable | None = None
         self._remote = not all(shard.tar.lasting for shard in self._shards)
         self._blocks: list[tuple[ShardFile, dict[str, int]]] = []
@@ -77,15 +86,14 @@ class ShardFolder:
         Raises:
             ShardError: If it is not a finished shard folder of this version, or holds what a shard may not hold.
             CorruptShardError: If a shard is missing, cut off or changed.
+            ConfigError: If the folder is sealed, and no key is set (HDT_FM_IDENTITY).
             LeakError: If somebody is in two splits.
             UnknownNameError: If there is no such split.
         """
         place = place_of(path)
-        data = _manifest_of(place)
-        if data is None:
-            raise no_manifest(place.name)
+        data, sealed = _manifest_of(place)
         manifest = parse_manifest(data, where=place.name)
-        return cls(place, manifest, hashlib.sha256(data).hexdigest(), split, verify)
+        return cls(place, manifest, hashlib.sha256(data).hexdigest(), split, verify, sealed)
 
     def with_static(self, columns: Sequence[Covariate]) -> "ShardFolder":
         """The same windows with these facts about their people as one more modality, `static`.
@@ -112,6 +120,16 @@ class ShardFolder:
     @property
     def windows(self) -> int:
         return len(self.window_ids)
+
+    @property
+    def fits_in_memory(self) -> bool:
+        """Whether what must be opened, unpacked or fetched of the signals can be kept all at once."""
+        made = 0
+        for shard in self._shards:
+            records = shard.members[shard.members["codec"] > 0] if shard.tar.lasting else shard.members
+            sizes = np.array([one.itemsize for one in DTYPES])[records["dtype"]]
+            made += int((np.maximum(records["shape"], 1).prod(axis=1) * sizes).sum())
+        return not self._shards or made <= self._shards[0].held_limit
 
     def blocks(self) -> list[NDArray[np.int64]]:
         """Positions in each block, in stored order."""
@@ -215,9 +233,7 @@ class ShardFolder:
             raise ShardError("A shard names a subject that the manifest does not have", where=self.path.name)
 
 
-def _manifest_of(place: Path | RemoteFolder) -> bytes | None:
+def _manifest_of(place: Path | RemoteFolder) -> tuple[bytes, Sealed | None]:
     if isinstance(place, RemoteFolder):
-        return place.file(MANIFEST_NAME, limit=MAX_MANIFEST_BYTES)
-    file = place / MANIFEST_NAME
-    # One byte too many is enough to tell that it is too large.
-    return file.open("rb").read(MAX_MANIFEST_BYTES + 1) if file.is_file() else None
+        return manifest_bytes(lambda name, limit: place.file(name, limit=limit), where=place.name)
+    return local_manifest(place)

@@ -1,5 +1,6 @@
 """The endless, resumable stream of training batches."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
@@ -9,12 +10,15 @@ import xxhash
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset
 
+from hdt_fm.data.held import MEMORY_GB
 from hdt_fm.data.loading import BatchMaker, Loading, Transform
 from hdt_fm.data.sampling import ShardOrder
 from hdt_fm.data.shards import ShardFolder
 from hdt_fm.data.tables import AnyBatch
 from hdt_fm.schema.batch import Batch
 from hdt_fm.schema.errors import CheckpointError, ConfigError
+
+_log = logging.getLogger(__name__)
 
 
 class WindowStream(IterableDataset[AnyBatch]):
@@ -62,6 +66,15 @@ class WindowStream(IterableDataset[AnyBatch]):
                 where="batch_size",
                 expected=f"a positive multiple of {world}",
                 got=str(batch_size),
+            )
+        if people_per_pool is not None and not folder.fits_in_memory:
+            _log.warning(
+                "Batches are drawn from %d people at a time, whose windows are all over the shards, and what is opened "
+                "of %s does not fit in memory: much of it is opened again for each batch. Set %s to more, or "
+                "people_per_pool=null.",
+                people_per_pool,
+                folder.path.name,
+                MEMORY_GB,
             )
         chosen = np.zeros(folder.windows, dtype=np.bool_)
         chosen[positions] = True

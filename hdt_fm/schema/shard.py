@@ -20,7 +20,9 @@ Contract, version 1 (tests/data/test_shards.py, tests/data_pipelines/test_build.
 7. `<shard>.idx` MUST be re-buildable from the tar alone; it carries an xxh3-64 of every member's bytes as stored.
 8. The manifest MUST carry bytes and sha256 of each shard, the preparation, and digests of config and inputs.
 9. Nothing read from a shard may execute code, escape its folder, or be trusted beyond its declared size.
-10. A window whose id is among the manifest's `revoked_windows` MUST NOT be read; `data_version` rises when the folder
+10. A shard folder MAY be sealed (`shard_seal.py`): then every member of its tars and `manifest.json` are age files by
+   their name and `.age`, and nothing else in the folder tells of people; `y_<label>` is `y_<number in the header>`.
+11. A window whose id is among the manifest's `revoked_windows` MUST NOT be read; `data_version` rises when the folder
    is written again without them.
 """
 
@@ -29,22 +31,25 @@ from typing import Any, Literal
 
 from pydantic import Field, model_serializer
 
+from hdt_fm.schema.age import SUFFIX
 from hdt_fm.schema.codec import Codec
 from hdt_fm.schema.preparation import LabelKind, Plain, Preparation
 
 SHARD_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 HEADER_MEMBER = "__hdt__/header.json"
-MEMBER_PATTERN = re.compile(r"b(?P<block>\d{6})\.(?P<member>[a-z0-9_]{1,64})\.npy(?:\.(?P<codec>b2|pco))?", re.ASCII)
+MEMBER_PATTERN = re.compile(
+    r"b(?P<block>\d{6})\.(?P<member>[a-z0-9_]{1,64})\.npy(?:\.(?P<codec>b2|pco))?(?P<sealed>\.age)?", re.ASCII
+)
 SPLIT_PATTERN = re.compile(r"[a-z0-9_]{1,32}")
 NAME_PATTERN = re.compile(r"[a-z0-9_-]{1,64}")
 SHARD_PATTERN = re.compile(rf"{SPLIT_PATTERN.pattern}/{NAME_PATTERN.pattern}-[0-9]{{5}}\.tar")
 Encoding = Literal["i16", "f32"]
 
 
-def member_name(block: int, member: str, codec: Codec = "none") -> str:
+def member_name(block: int, member: str, codec: Codec = "none", *, sealed: bool = False) -> str:
     """Name of a member in its tar."""
-    return f"b{block:06d}.{member}.npy" + ("" if codec == "none" else f".{codec}")
+    return f"b{block:06d}.{member}.npy" + ("" if codec == "none" else f".{codec}") + (SUFFIX if sealed else "")
 
 
 class ModalityColumn(Plain):

@@ -9,23 +9,38 @@ from hdt_fm.schema.codec import Codec
 from hdt_fm.schema.errors import ShardError
 from hdt_fm.schema.npy import DTYPES
 from hdt_fm.schema.shard import ShardEntry, ShardHeader
-from hdt_fm.schema.shard_index import codec_of, name_of, shape_of
+from hdt_fm.schema.shard_index import SEALED, codec_of, name_of, shape_of
+from hdt_fm.schema.shard_seal import told_name
 
 # Members that every block must have; they are read when the folder is opened, and are never packed.
 FACTS = ("wid", "subj", "t0", "mask", "sqi")
 Promise = tuple[str, tuple[int, ...], Codec]
 
 
-def blocks_of(members: np.ndarray, header: ShardHeader, entry: ShardEntry) -> list[dict[str, int]]:
+def blocks_of(
+    members: np.ndarray, header: ShardHeader, entry: ShardEntry, *, sealed: bool = False
+) -> list[dict[str, int]]:
     """Members of each block by name: their places in the index.
 
+    Args:
+        sealed: Whether the folder is.
+
     Raises:
-        ShardError: If a block lacks a member or has one of another form, or there are more or fewer windows than
-            the manifest promises.
+        ShardError: If a block lacks a member or has one of another form, there are more or fewer windows than
+            the manifest promises, or a member lies plain in a sealed folder or sealed in a plain one.
     """
+    odd = np.flatnonzero((members["codec"] >= SEALED) != sealed)
+    if len(odd):
+        raise ShardError(
+            "A member of a shard lies " + ("plain in a sealed folder" if sealed else "sealed in a plain folder"),
+            where=f"{entry.path}: {name_of(members[odd[0]])}",
+            fix="do not trust this folder; get it from its maker again",
+        )
     blocks, windows = [], 0
     for first, last in _edges(members):
         names = {members[place]["name"].decode(): place for place in range(first, last)}
+        if sealed:
+            names = {told_name(name, header): place for name, place in names.items()}
         if "wid" not in names or len(names) != last - first:
             raise ShardError(
                 "A block of a shard is not complete", where=entry.path, expected="each member once, and wid"

@@ -1,10 +1,12 @@
 """The offset index of one shard: where each member lies, and the checksum of its bytes as stored.
 
-An index is a cache: everything in it comes from the tar, and `shard_walk.walk_tar` makes it again. It names the sha256
+An index is a cache: everything in it comes from the tar, and `shard_walk.walk_tar` makes it again. Of a sealed tar it
+tells places, sizes and shapes, which its age files show as well, and checksums of them as they lie. It names the sha256
 of its tar, so an index of another tar is seen at once. Layout: magic, member count, tar bytes, sha256 of the
 tar, the members (`MEMBER`), xxh3-64 of all before. All numbers little-endian.
 """
 
+import hashlib
 import math
 import mmap
 import os
@@ -13,7 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import xxhash
+from numpy.typing import NDArray
 
+from hdt_fm.schema.age import LEAST_ADDED, MOST_ADDED, Identity
 from hdt_fm.schema.codec import CODECS, MAX_DECODED_BYTES, Codec, decode_into
 from hdt_fm.schema.errors import CorruptShardError
 from hdt_fm.schema.npy import DTYPES
@@ -36,6 +40,8 @@ MEMBER = np.dtype(
 )
 # A shard has some tens of members a block and some thousand blocks; a header by itself is cheap to make.
 MAX_MEMBERS = 1 << 18
+# Above the number of the codec. An hdt_fm that knows of no sealed members refuses the whole as an unknown codec.
+SEALED = 0x80
 _MAGIC = b"hdtidx02"
 _PREFIX = len(_MAGIC) + 8 + 8 + 32
 
@@ -55,19 +61,32 @@ class ShardIndex:
 
 
 def member_record(
-    block: int, name: str, dtype: np.dtype, shape: tuple[int, ...], header: int, codec: Codec = "none"
+    block: int,
+    name: str,
+    dtype: np.dtype,
+    shape: tuple[int, ...],
+    header: int,
+    codec: Codec = "none",
+    *,
+    sealed: bool = False,
 ) -> np.ndarray:
     """One record without its place and checksum."""
     record = np.zeros((), dtype=MEMBER)
     record["block"], record["name"], record["header"] = block, name.encode(), header
-    record["codec"], record["dtype"], record["ndim"] = CODECS.index(codec), DTYPES.index(dtype), len(shape)
+    record["codec"] = CODECS.index(codec) | (SEALED if sealed else 0)
+    record["dtype"], record["ndim"] = DTYPES.index(dtype), len(shape)
     record["shape"][: len(shape)] = shape
     return record
 
 
 def codec_of(record: np.void) -> Codec:
     """What a member is packed by."""
-    return CODECS[record["codec"]]
+    return CODECS[record["codec"] & (SEALED - 1)]
+
+
+def is_sealed(record: np.void) -> bool:
+    """Whether a member lies as an age file."""
+    return bool(record["codec"] & SEALED)
 
 
 def shape_of(record: np.void) -> tuple[int, ...]:
@@ -77,7 +96,7 @@ def shape_of(record: np.void) -> tuple[int, ...]:
 
 def name_of(record: np.void) -> str:
     """Of a member in its tar."""
-    return member_name(int(record["block"]), record["name"].decode(), codec_of(record))
+    return member_name(int(record["block"]), record["name"].decode(), codec_of(record), sealed=is_sealed(record))
 
 
 def member_array(buffer: Buffer, record: np.void, *, start: int | None = None) -> np.ndarray:
@@ -93,33 +112,79 @@ def member_array(buffer: Buffer, record: np.void, *, start: int | None = None) -
     return array
 
 
-def unpack_into(buffer: Buffer, record: np.void, out: np.ndarray, *, where: str, start: int | None = None) -> None:
-    """The array of a member, packed or plain, into the caller's array of its dtype and shape.
+def content_of(
+    buffer: Buffer, record: np.void, *, where: str, start: int | None = None, identity: Identity | None = None
+) -> NDArray[np.uint8]:
+    """The .npy header and what follows it, as in a plain tar: a view where it lies so, else opened into new memory.
 
     Raises:
-        CorruptShardError: If packed bytes do not become that array.
-        ConfigError: If the codec's library is not installed.
+        CorruptShardError: If a sealed member was changed, or is not of the size that its array needs.
+        ShardError: If it is for other people.
+        ConfigError: If no key is set.
     """
     begin = int(record["offset"]) if start is None else start
-    if not record["codec"]:
-        np.copyto(out, member_array(buffer, record, start=begin))
-        return
-    with memoryview(buffer) as view, view[begin + int(record["header"]) : begin + int(record["length"])] as payload:
+    stored = np.frombuffer(buffer, np.uint8, count=int(record["length"]), offset=begin)
+    if not is_sealed(record):
+        return stored
+    identity, named, data = identity or Identity(), f"{where}: {name_of(record)}", stored.data
+    size, full = identity.size(data, where=named), _full_size(record)
+    # A packed member is never larger than the array: what one would become is known before it is opened.
+    if size != full if codec_of(record) == "none" else not int(record["header"]) < size <= full:
+        raise CorruptShardError(
+            "A sealed member does not hold the array that its index tells of",
+            where=named,
+            expected=f"{full} bytes" + ("" if codec_of(record) == "none" else " at most"),
+            got=str(size),
+            fix="delete the index; it is made again",
+        )
+    return identity.open_array(data, where=named)
+
+
+def unpack_into(
+    buffer: Buffer,
+    record: np.void,
+    out: np.ndarray,
+    *,
+    where: str,
+    start: int | None = None,
+    identity: Identity | None = None,
+) -> None:
+    """The array of a member, packed, sealed or plain, into the caller's array of its dtype and shape.
+
+    Raises:
+        CorruptShardError: If packed bytes do not become that array, or sealed ones were changed.
+        ConfigError: If the codec's library is not installed, or no key is set.
+    """
+    content = content_of(buffer, record, where=where, start=start, identity=identity)
+    if codec_of(record) == "none":
+        np.copyto(out, member_array(content.data, record, start=0))
+    else:
+        payload = content[int(record["header"]) :].data
         decode_into(payload, codec_of(record), out, where=f"{where}: {name_of(record)}")
 
 
-def unpacked(buffer: Buffer, record: np.void, *, where: str, start: int | None = None) -> np.ndarray:
-    """The array of a member: a view of a plain one, a new array of a packed one; read-only."""
+def unpacked(
+    buffer: Buffer, record: np.void, *, where: str, start: int | None = None, identity: Identity | None = None
+) -> np.ndarray:
+    """The array of a member: a view of a plain one, a new array of a packed or sealed one; read-only."""
     if not record["codec"]:
         return member_array(buffer, record, start=start)
+    if codec_of(record) == "none":
+        content = content_of(buffer, record, where=where, start=start, identity=identity)
+        return member_array(content.data, record, start=0)
     out = np.empty(shape_of(record), DTYPES[record["dtype"]])
-    unpack_into(buffer, record, out, where=where, start=start)
+    unpack_into(buffer, record, out, where=where, start=start, identity=identity)
     out.flags.writeable = False
     return out
 
 
-def write_index(path: Path, index: ShardIndex) -> None:
-    """Write by a temporary name, then rename."""
+def _full_size(record: np.void) -> int:
+    """Of a member that is neither packed nor sealed."""
+    return int(record["header"]) + math.prod((DTYPES[record["dtype"]].itemsize, *shape_of(record)))
+
+
+def index_bytes(index: ShardIndex) -> bytes:
+    """What an index file holds."""
     body = b"".join(
         [
             _MAGIC,
@@ -129,16 +194,24 @@ def write_index(path: Path, index: ShardIndex) -> None:
             index.members.tobytes(),
         ]
     )
+    return body + xxhash.xxh3_64_intdigest(body).to_bytes(8, "little")
+
+
+def write_index(path: Path, index: ShardIndex) -> None:
+    """Write by a temporary name, then rename."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(body + xxhash.xxh3_64_intdigest(body).to_bytes(8, "little"))
+    temporary.write_bytes(index_bytes(index))
     os.replace(temporary, path)
 
 
-def read_index(path: Path) -> ShardIndex:
+def read_index(path: Path, *, sha256: str | None = None) -> ShardIndex:
     """Read an index and check it against itself; no offset leaves the tar it speaks of.
 
+    Args:
+        sha256: Its own, where somebody vouches for it.
+
     Raises:
-        CorruptShardError: If its bytes are not an index, or point outside the tar.
+        CorruptShardError: If its bytes are not an index, not those vouched for, or point outside the tar.
         OSError: If there is no such file.
     """
     if path.stat().st_size > _PREFIX + MAX_MEMBERS * MEMBER.itemsize + 8:
@@ -147,6 +220,7 @@ def read_index(path: Path) -> ShardIndex:
     body, digest = data[:-8], data[-8:]
     count = int.from_bytes(body[8:16], "little")
     whole = body[:8] == _MAGIC and len(body) == _PREFIX + count * MEMBER.itemsize
+    whole = whole and sha256 in (None, hashlib.sha256(data).hexdigest())
     if not whole or xxhash.xxh3_64_intdigest(body).to_bytes(8, "little") != digest:
         raise CorruptShardError("A shard index is damaged", where=path.name, fix="delete it; it is made again")
     members = np.frombuffer(body, dtype=MEMBER, offset=_PREFIX)
@@ -158,10 +232,14 @@ def read_index(path: Path) -> ShardIndex:
 def _check_places(index: ShardIndex, *, where: str) -> None:
     """Bounds in Python integers: a hostile index may hold numbers that overflow 64 bits when multiplied."""
     for record in index.members:
-        known = record["dtype"] < len(DTYPES) and record["codec"] < len(CODECS) and 1 <= record["ndim"] <= 3
+        codec = record["codec"] & (SEALED - 1)
+        known = record["dtype"] < len(DTYPES) and codec < len(CODECS) and 1 <= record["ndim"] <= 3
         size = math.prod((DTYPES[record["dtype"]].itemsize, *shape_of(record))) if known else 0
         stored = int(record["length"]) - int(record["header"])
         fits = stored > 0 and size <= MAX_DECODED_BYTES if record["codec"] else stored == size
+        if known and is_sealed(record):
+            # Another 16 bytes for each 64 KiB.
+            fits = fits and LEAST_ADDED <= stored <= size + MOST_ADDED + (size >> 11)
         if not known or not fits or int(record["offset"]) + int(record["length"]) > index.tar_bytes:
             raise CorruptShardError(
                 "A shard index points outside its shard", where=where, fix="delete it; it is made again"

@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 import xxhash
 
+from hdt_fm.schema.age import SUFFIX, Identity
 from hdt_fm.schema.codec import Codec
 from hdt_fm.schema.errors import CorruptShardError, ShardError
 from hdt_fm.schema.npy import MAX_HEADER, parse_npy_header
@@ -20,11 +21,12 @@ MAX_HEADER_JSON = 1 << 20
 _OCTAL = re.compile(rb"[0-7]{11}[\0 ]")
 
 
-def walk_tar(path: Path, *, sha256: bytes | None = None) -> ShardIndex:
+def walk_tar(path: Path, *, sha256: bytes | None = None, identity: Identity | None = None) -> ShardIndex:
     """Make the index from the tar alone: header walk, strict names, plain arrays, no links, no extensions.
 
     Args:
         sha256: Digest of the tar if the caller has it already; computed otherwise.
+        identity: Opens the members of a sealed tar, which all of them must be then; None takes a plain one alone.
 
     Raises:
         ShardError: If the tar holds anything that a shard may not hold.
@@ -36,7 +38,7 @@ def walk_tar(path: Path, *, sha256: bytes | None = None) -> ShardIndex:
     records: list[np.ndarray] = []
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as tar:
         name, length = tar_header(tar, 0, where=path.name)
-        read_header(tar, where=path.name)
+        read_header(tar, where=path.name, identity=identity)
         place = TAR_BLOCK + _padded(length)
         seen: set[str] = set()
         while tar[place : place + TAR_BLOCK].strip(b"\0"):
@@ -50,7 +52,7 @@ def walk_tar(path: Path, *, sha256: bytes | None = None) -> ShardIndex:
                 raise ShardError(
                     "A shard holds more members than any", where=path.name, expected=f"at most {MAX_MEMBERS}"
                 )
-            records.append(_record(tar, place + TAR_BLOCK, length, name, where=path.name))
+            records.append(_record(tar, place + TAR_BLOCK, length, name, where=path.name, identity=identity))
             place += TAR_BLOCK + _padded(length)
         if len(tar[place : place + 2 * TAR_BLOCK]) < 2 * TAR_BLOCK or tar[place:].strip(b"\0"):
             raise CorruptShardError("A shard has no proper end", where=path.name, fix="copy it from its maker again")
@@ -61,21 +63,38 @@ def walk_tar(path: Path, *, sha256: bytes | None = None) -> ShardIndex:
     return ShardIndex(size, digest, members)
 
 
-def read_header(tar: bytes | mmap.mmap, *, where: str) -> ShardHeader:
-    """The first member of a mapped tar.
+def read_header(tar: bytes | mmap.mmap, *, where: str, identity: Identity | None = None) -> ShardHeader:
+    """The first member of a mapped tar; of a sealed one with the `identity` that opens it.
 
     Raises:
         ShardError: If the first member is not a header of a version that we read.
     """
-    name, length = tar_header(tar, 0, where=where)
-    if name != HEADER_MEMBER or length > MAX_HEADER_JSON:
-        raise ShardError("A tar is not a shard of hdt_fm", where=where, expected=f"{HEADER_MEMBER} as its first member")
+    data = header_bytes(tar, where=where, identity=identity)
     try:
-        return ShardHeader.model_validate_json(tar[TAR_BLOCK : TAR_BLOCK + length])
+        return ShardHeader.model_validate_json(data)
     except ValueError as error:
         raise ShardError(
             "The header of a shard cannot be read", where=f"{where}: {HEADER_MEMBER}", got=type(error).__name__
         ) from None
+
+
+def header_bytes(tar: bytes | mmap.mmap, *, where: str, identity: Identity | None = None) -> bytes:
+    """As `read_header`, as it was written."""
+    name, length = tar_header(tar, 0, where=where)
+    expected = HEADER_MEMBER if identity is None else HEADER_MEMBER + SUFFIX
+    if name != expected or length > MAX_HEADER_JSON:
+        raise ShardError(
+            "A tar is not a shard of hdt_fm"
+            if name not in (HEADER_MEMBER, HEADER_MEMBER + SUFFIX)
+            else "A shard is not sealed"
+            if identity is not None
+            else "A shard is sealed, and its folder is not",
+            where=where,
+            expected=f"{expected} as its first member",
+            fix="do not trust this folder; get it from its maker again",
+        )
+    data = bytes(tar[TAR_BLOCK : TAR_BLOCK + length])
+    return data if identity is None else identity.open(data, most=MAX_HEADER_JSON, where=f"{where}: {name}")
 
 
 def _padded(length: int) -> int:
@@ -102,12 +121,12 @@ def tar_header(tar: bytes | mmap.mmap, place: int, *, where: str) -> tuple[str, 
             "A shard may hold plain USTAR files only", where=f"{where}: byte {place}", got="a link or extension"
         )
     name, size = head[:100].rstrip(b"\0").decode("ascii", "replace"), head[124:136]
-    if name != HEADER_MEMBER and not MEMBER_PATTERN.fullmatch(name):
+    if name not in (HEADER_MEMBER, HEADER_MEMBER + SUFFIX) and not MEMBER_PATTERN.fullmatch(name):
         # The name is foreign text: it stays out of the message.
         raise ShardError(
             "A shard holds a member with a forbidden name",
             where=f"{where}: byte {place}",
-            expected="bNNNNNN.<lower case letters, digits, _>.npy, and .b2 or .pco where it is packed",
+            expected="bNNNNNN.<lower case letters, digits, _>.npy, .b2 or .pco where packed, .age where sealed",
         )
     if not _OCTAL.fullmatch(size) or place + TAR_BLOCK + int(size[:11], 8) > len(tar):
         raise CorruptShardError(
@@ -116,15 +135,27 @@ def tar_header(tar: bytes | mmap.mmap, place: int, *, where: str) -> tuple[str, 
     return name, int(size[:11], 8)
 
 
-def _record(tar: mmap.mmap, start: int, length: int, name: str, *, where: str) -> np.ndarray:
+def _record(tar: mmap.mmap, start: int, length: int, name: str, *, where: str, identity: Identity | None) -> np.ndarray:
     match = MEMBER_PATTERN.fullmatch(name)
     if match is None:
         raise ShardError("A shard holds its header twice", where=where)
     place = f"{where}: {name}"
-    codec, first = cast(Codec, match["codec"] or "none"), tar[start : start + min(length, MAX_HEADER)]
-    dtype, shape, header = parse_npy_header(first, length, packed=codec != "none", where=place)
-    record = member_record(int(match["block"]), match["member"], dtype, shape, header, codec)
-    record["offset"], record["length"] = start, length
-    with memoryview(tar) as view, view[start : start + length] as payload:
-        record["xxh3"] = xxhash.xxh3_64_intdigest(payload)
+    if bool(match["sealed"]) != (identity is not None):
+        raise ShardError(
+            "A member of a shard lies " + ("sealed in a plain shard" if match["sealed"] else "plain in a sealed shard"),
+            where=place,
+            fix="do not trust this shard; get it from its maker again",
+        )
+    codec = cast(Codec, match["codec"] or "none")
+    with memoryview(tar) as view, view[start : start + length] as stored:
+        first, holds = bytes(stored[:MAX_HEADER]), length
+        if identity is not None:
+            holds = identity.size(stored, where=place)
+            first = identity.first_bytes(stored, MAX_HEADER, where=place)
+        dtype, shape, header = parse_npy_header(first, holds, packed=codec != "none", where=place)
+        record = member_record(
+            int(match["block"]), match["member"], dtype, shape, header, codec, sealed=identity is not None
+        )
+        record["offset"], record["length"] = start, length
+        record["xxh3"] = xxhash.xxh3_64_intdigest(stored)
     return record

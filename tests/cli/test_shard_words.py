@@ -1,4 +1,4 @@
-"""`hdt-fm shard verify | index | revoke | compact FOLDER`, as typed."""
+"""`hdt-fm shard verify | index | revoke | compact | seal | unseal FOLDER`, as typed."""
 
 import json
 
@@ -57,7 +57,37 @@ def test_index_makes_them_again(folder, capsys):
     assert path.read_bytes() == good
 
 
-@pytest.mark.parametrize("word", ["verify", "index", "revoke", "compact"])
+@pytest.fixture
+def key(monkeypatch):
+    """One who may open what is sealed."""
+    pyrage = pytest.importorskip("pyrage")
+    made = pyrage.x25519.Identity.generate()
+    for name, told in (("RECIPIENTS", made.to_public()), ("IDENTITY", made)):
+        monkeypatch.delenv(f"HDT_FM_{name}_FILE", raising=False)
+        monkeypatch.setenv(f"HDT_FM_{name}", str(told))
+    return made
+
+
+def test_seal_and_unseal(folder, key, tmp_path, capsys):
+    assert main(["shard", "seal", str(folder), "--to", str(tmp_path / "sealed"), "--json"]) == 0
+    sealed = told(capsys)
+    assert (sealed["shards"], sealed["windows"], sealed["recipients"]) == (4, 48, 1)
+    assert main(["shard", "verify", str(tmp_path / "sealed")]) == 0
+    assert main(["shard", "unseal", str(tmp_path / "sealed"), f"to={tmp_path / 'back'}", "--json"]) == 0
+    assert (tmp_path / "back" / "manifest.json").read_bytes() == (folder / "manifest.json").read_bytes()
+
+
+def test_without_a_key_it_is_said_what_to_set(folder, key, tmp_path, capsys, monkeypatch):
+    assert main(["shard", "seal", str(folder), "--to", str(tmp_path / "sealed")]) == 0
+    monkeypatch.delenv("HDT_FM_IDENTITY")
+    assert main(["shard", "verify", str(tmp_path / "sealed")]) == 2
+    assert "what to do: set HDT_FM_IDENTITY_FILE" in capsys.readouterr().err
+    monkeypatch.delenv("HDT_FM_RECIPIENTS")
+    assert main(["shard", "seal", str(folder), "--to", str(tmp_path / "more")]) == 2
+    assert "set HDT_FM_RECIPIENTS" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["verify", "index", "revoke", "compact", "seal", "unseal"])
 def test_each_word_has_help_and_the_verb_names_it(word, capsys):
     assert main(["shard", word, "--help"]) == 0
     assert capsys.readouterr().out.startswith(f"usage: hdt-fm shard {word} FOLDER")
@@ -72,6 +102,8 @@ def test_each_word_has_help_and_the_verb_names_it(word, capsys):
         ["revoke", "FOLDER", "--subjects", ""],
         ["verify", "a", "b"],
         ["verify", "a", "--subjects=b"],
+        ["seal", "a"],
+        ["unseal", "a", "--to", ""],
     ],
 )
 def test_what_is_typed_wrong_is_told(arguments, capsys):

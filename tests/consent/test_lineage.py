@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -227,3 +228,30 @@ def test_lines_twins_exports_and_files(tmp_path):
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ConfigError, match="no folder here"):
         found_in([tmp_path / "nowhere"], ())
+
+
+def test_sealed_shards_are_read_with_the_key_and_never_passed_over(run, tmp_path, monkeypatch):
+    pyrage = pytest.importorskip("pyrage")
+    from data_pipelines.sealing import rewrite
+
+    key = pyrage.x25519.Identity.generate()
+    for name, told in (("RECIPIENTS", key.to_public()), ("IDENTITY", key)):
+        monkeypatch.delenv(f"HDT_FM_{name}_FILE", raising=False)
+        monkeypatch.setenv(f"HDT_FM_{name}", str(told))
+    root, names = run
+    folder = root / "shard" / "windows"
+    rewrite(folder, root / "shard" / "sealed")
+    plain, sealed = (next(iter(scan([one]))) for one in (folder, root / "shard" / "sealed"))
+    assert (sealed.kind, sealed.holds, sealed.makes) == (plain.kind, plain.holds, plain.makes) != ("shards", set(), "")
+    shutil.rmtree(folder)
+    # The digest is the same, so what was made of the plain folder is found by way of the sealed one.
+    assert remedies(root, names[1]) == ALL
+    register = Register.create(tmp_path / "register")
+    register.add([Said(kind="withdrawn", subject=names[1])])
+    assert withdrawn_in_lineage(tmp_path / "register", root / "pretrain" / "checkpoint", [root / "shard" / "sealed"])
+    (root / "shard" / "sealed" / "quarantine.json.age").write_bytes(b"who was lost")
+    assert "sealed list" in [one.note for one in scan([root / "shard" / "sealed"])][-1]
+    (root / "shard" / "sealed" / "quarantine.json.age").unlink()
+    monkeypatch.delenv("HDT_FM_IDENTITY")
+    (found,) = scan([root / "shard" / "sealed"])
+    assert (found.kind, found.note) == ("unreadable", "a record of shards that cannot be read (ConfigError)")

@@ -125,3 +125,37 @@ def test_what_cannot_be_measured_is_refused(bench, monkeypatch, capsys, said, an
         bench.main()
     assert stop.value.code == 2
     assert answer in capsys.readouterr().err
+
+
+def test_sealed_beside_plain(bench, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("pyrage")
+    monkeypatch.setenv("HDT_FM_RECIPIENTS", "of the user")
+    trained = []
+
+    def train(folder, work, settings):
+        trained.append(Path(folder).name)
+        sealed = "sealed" in trained[-1]
+        return {"run": 6.0 if sealed else 5.0, "steps": 3.9 if sealed else 3.0, "cpu": 4.0, "peak_gb": 1.5, "loss": 2.5}
+
+    monkeypatch.setattr(bench.shard_sealed, "_train", train)
+    rows = bench.run_sealed(options(steps=4), tmp_path)
+    assert all(not isinstance(value, (list, dict)) for one in rows for value in one.values())
+    found = {one["what"]: one for one in rows}
+    assert len(found) == 2 * 4 + 2 * 2
+    assert all(one["plain_s"] > 0 and one["over_plain"] > 0 for one in rows)
+    assert found["stream, i16, cold"]["plain_per_s"] > 0
+    # Both kinds of draw, each plain and sealed.
+    assert sorted(trained) == ["i16", "i16", "i16-sealed", "i16-sealed"]
+    asked = found["training by people, run"]
+    assert (asked["over_plain"], asked["met"], asked["sealed_gb"]) == (1.2, True, 1.5)
+    assert not found["training by blocks, steps"]["met"]
+    said = capsys.readouterr().out
+    assert "| stream, f32, bounded |" in said
+    assert "MISSED 1.300 of 1.25  training by blocks, steps" in said
+    assert os.environ["HDT_FM_RECIPIENTS"] == "of the user"
+    assert "HDT_FM_SHARDS_MEMORY_GB" not in os.environ
+    json.dumps(rows)
+    monkeypatch.setattr(bench.shard_sealed, "_train", lambda *what: train(*what) | {"loss": len(trained)})
+    (tmp_path / "again").mkdir()
+    with pytest.raises(SystemExit, match="taught other things"):
+        bench.run_sealed(options(steps=4), tmp_path / "again")

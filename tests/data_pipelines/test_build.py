@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from data_pipelines import target
+from data_pipelines import finished
 from hdt_fm.data.shards import ShardFolder
 from hdt_fm.schema.errors import ConfigError, ReaderError, RecordingError, ShardError, SplitError
 from hdt_fm.schema.shard import ShardManifest
@@ -46,9 +46,9 @@ def test_a_build_stopped_between_shards_and_manifest_goes_on(tiny, built, tmp_pa
             raise KeyboardInterrupt
         return write(path, data, **settings)
 
-    write = target.write_durably
+    write = finished.write_durably
     with monkeypatch.context() as patch:
-        patch.setattr(target, "write_durably", stop)
+        patch.setattr(finished, "write_durably", stop)
         with pytest.raises(KeyboardInterrupt):
             tiny.build(tmp_path / "a")
     assert (tmp_path / "a" / "all").exists()

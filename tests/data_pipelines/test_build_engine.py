@@ -128,7 +128,7 @@ def test_a_recording_that_breaks_its_reader_is_put_aside(made, build, forked, tm
     (row,) = json.loads((tmp_path / "a" / "quarantine.json").read_bytes())
     path = source / f"rawid5.{kind}.npy"
     assert word in row["reason"]
-    assert row["file"] == file_reference(made.KEY, path)
+    assert row["file"] == file_reference(made.KEY, "files", path)
     assert row["digest"] == "sha256:" + file_digest(path)
     assert row["subject"] == made.KEY.pseudonym("files", "rawid4")
     assert "rawid" not in json.dumps(row)

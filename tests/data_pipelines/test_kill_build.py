@@ -195,9 +195,9 @@ def test_workers_killed_at_any_moment(made, setting, tmp_path, monkeypatch):
 
 def test_a_disk_that_fails_at_any_operation(made, setting, counter, tmp_path, monkeypatch):
     build, expected = setting
-    sync, put = os.fsync, pack._TarWriter._put
+    sync, put = os.fsync, pack.TarWriter._put
     monkeypatch.setattr(os, "fsync", lambda handle: (counter.step(), sync(handle))[1])
-    monkeypatch.setattr(pack._TarWriter, "_put", lambda writer, data: (counter.step(), put(writer, data))[1])
+    monkeypatch.setattr(pack.TarWriter, "_put", lambda writer, data: (counter.step(), put(writer, data))[1])
 
     def fail():
         raise OSError(errno.ENOSPC, "made in a test")
