@@ -7,6 +7,7 @@ from hdt_fm.schema.preparation import Plain
 from hdt_fm.schema.shard import ShardManifest
 
 SMALLEST_CELL = 5
+NOT_KNOWN = "not known"
 
 
 class SignalFacts(Plain):
@@ -61,6 +62,11 @@ def data_facts(manifest: ShardManifest) -> DataFacts:
         for name, value in row.covariates.items():
             counts.setdefault(name, {}).setdefault(value, 0)
             counts[name][value] += 1
+    for values in counts.values():
+        # A cell as the others: the total less all that is known would tell of one person of whom nothing is.
+        unknown = len(manifest.subjects) - sum(values.values())
+        if unknown:
+            values[NOT_KNOWN] = unknown
     entries = sorted((one for split in manifest.splits.values() for one in split), key=lambda one: one.path)
     return DataFacts(
         cohort=manifest.cohort,

@@ -130,6 +130,12 @@ def test_the_data_owe_a_licence_too(card_facts: CardFacts, data: DataFacts) -> N
         refuse_unready(card_facts, ())
 
 
+def test_a_person_of_whom_nothing_is_known_cannot_be_had_from_the_total(manifest: ShardManifest) -> None:
+    none = manifest.subjects[0].model_copy(update={"covariates": {}})
+    found = data_facts(manifest.model_copy(update={"subjects": (none, *manifest.subjects[1:])})).covariates
+    assert found["sex"] == {"f": 7, "m": None, "not known": None}
+
+
 def test_slugs_are_plain() -> None:
     assert slug("Stress Predict (wrist)") == "stress-predict-wrist"
 
