@@ -1,6 +1,7 @@
-"""Privacy audits: controls whose answer is known, and hdt-fm-wrist-s on the cohorts that it was made with.
+"""Privacy audits: controls whose answer is known, and hdt-fm-wrist-s on the cohorts that it was made with. What
+differential privacy costs and hides.
 
-python scripts/reproduce_privacy.py [--quick] [--json FILE] [--part controls,published,starts] [overrides]
+python scripts/reproduce_privacy.py [--quick] [--json FILE] [--part controls,published,starts,utility] [overrides]
 """
 
 import argparse
@@ -19,7 +20,7 @@ from hdt_fm.cli.run import call  # noqa: E402
 from hdt_fm.schema.result import Scalar  # noqa: E402
 
 ROOT = Path("runs/privacy")
-PARTS = ("controls", "published", "starts")
+PARTS = ("controls", "published", "starts", "utility")
 # What the audited checkpoint is called, and the cohorts that it was made with.
 MODEL, EXPERIMENT, COHORTS = "hdt-fm-wrist-s", "wrist_s", ("stress_predict", "sp_sw_har")
 # Windows are four seconds, and none overlaps another. Without weight decay, dropped modalities and augmentation, so
@@ -71,7 +72,8 @@ def main() -> None:
         parser.error(f"--part: no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
     rows: list[dict[str, Scalar]] = []
     for part in parts:
-        rows += {"controls": controls, "published": published, "starts": starts}[part](options.quick, options.overrides)
+        made = {"controls": controls, "published": published, "starts": starts, "utility": what_it_costs}[part]
+        rows += made(options.quick, options.overrides)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
@@ -118,11 +120,18 @@ def starts(quick: bool, overrides: Sequence[str]) -> list[dict[str, Scalar]]:
     return rows
 
 
+def what_it_costs(quick: bool, overrides: Sequence[str]) -> list[dict[str, Scalar]]:
+    """Private training at several promises, beside none: `privacy_utility.py`."""
+    from privacy_utility import utility
+
+    return utility(ROOT, quick, overrides)
+
+
 def audited(name: str, overrides: Sequence[str]) -> list[dict[str, Scalar]]:
     """Audit, print what was found, and give the rows."""
     config = compose_config("audit", ["audit.what=privacy", *overrides])
     record = call("audit", config)
-    audit = json.loads((Path(config.value("root")) / "audit" / AUDIT_NAME).read_text())
+    audit = json.loads((Path(config.value("root")) / "audit" / "privacy" / AUDIT_NAME).read_text())
     print(f"\n### {name} ({record.seconds:.0f} s)\n", flush=True)
     for sentence in audit["found"]:
         print(f"- {sentence}", flush=True)

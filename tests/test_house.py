@@ -40,8 +40,23 @@ DOORS = {
     "captum": ("hdt_fm/explain/",),
     "triton": ("hdt_fm/ops/",),
     "codecarbon": ("hdt_fm/cli/cost_energy.py",),
+    "opacus": ("hdt_fm/training/private_account.py",),
+    "keyring": ("hdt_fm/schema/keys.py",),
+    "pyrage": ("hdt_fm/schema/age.py", "hdt_fm/schema/age_streams.py"),
 }
-HEAVY = ("torch", "pytorch_lightning", "hydra", "webdataset", "wandb", "captum", "pandas", "scipy", "sklearn")
+HEAVY = (
+    "torch",
+    "pytorch_lightning",
+    "hydra",
+    "webdataset",
+    "wandb",
+    "captum",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "opacus",
+    "codecarbon",
+)
 
 
 def sources() -> list[Path]:

@@ -8,6 +8,7 @@ from hdt_fm.checkpoint import model_digest
 from hdt_fm.cli.cohorts import Cohorts
 from hdt_fm.cli.compose import Config
 from hdt_fm.cli.held_out import PARTS, PEOPLE_NAME
+from hdt_fm.cli.private import in_words, private_over, promise
 from hdt_fm.cli.run import Run, peak_memory_gb, write_text
 from hdt_fm.cli.settings import SeriesSettings, TrainingSettings
 from hdt_fm.cli.trial import trial
@@ -23,6 +24,8 @@ def run(run: Run) -> RunRecord:
     # Whom the encoder sees is written before it sees anyone: evaluation refuses an encoder without this list.
     write_people(run.folder, cohorts)
     model, outcome = train_over(config, cohorts, run.folder, progress=run.progress("pretrain"), say=run.say)
+    private = private_over(config, cohorts)
+    promised = promise(config, private, outcome.steps) if private else None
     outputs = {"metrics": run.folder / "metrics.csv"}
     if outcome.checkpoint:
         outputs["checkpoint"] = outcome.checkpoint
@@ -37,6 +40,7 @@ def run(run: Run) -> RunRecord:
             "parameters": sum(weight.numel() for weight in model.parameters()),
             "windows/s": round(outcome.windows / outcome.seconds, 1) if outcome.seconds else None,
             **{name: round(value, 4) for name, value in outcome.metrics.items() if name in ("train/loss", "val/loss")},
+            **({"privacy": in_words(promised)} if promised else {}),
             "resumed from step": outcome.resumed_from,
             "stopped by": outcome.stopped_by,
         },
@@ -44,6 +48,7 @@ def run(run: Run) -> RunRecord:
             "config": config.digest("encoder", "projection", "loss", "training", "split", *_of_people(config)),
             "shards": cohorts.digest,
             "model": model_digest(model),
+            **({"private": promised} if promised else {}),
         },
     )
 
@@ -64,6 +69,8 @@ def plan(config: Config) -> dict[str, Any]:
     training = config.section("training", TrainingSettings)
     cohorts = open_cohorts(config)
     tried = trial(config, cohorts)
+    private = private_over(config, cohorts)
+    promised = promise(config, private, training.steps) if private else None
     return {
         **({"cohorts": _in_words(cohorts)} if len(cohorts.folders) > 1 else {}),
         "people (train, validation, test)": ", ".join(
@@ -71,11 +78,22 @@ def plan(config: Config) -> dict[str, Any]:
         ),
         "training windows": tried.windows,
         "parameters": tried.parameters,
-        "loss of the first batches": round(tried.loss, 4),
+        **({} if tried.loss is None else {"loss of the first batches": round(tried.loss, 4)}),
+        **({"privacy": in_words(promised), **_dials(promised)} if promised else {}),
         "seconds a step": round(tried.seconds, 3),
         "estimated minutes": round(tried.seconds * training.steps / 60, 1),
         "peak memory GB": peak_memory_gb(),
-        "passes over the data": round(training.steps * training.batch_size / max(tried.windows, 1), 1),
+        "passes over the data": round(training.steps * tried.windows_a_step / max(tried.windows, 1), 1),
+    }
+
+
+def _dials(promised: dict[str, Any]) -> dict[str, Any]:
+    """What keeps the promise, in a plan's words."""
+    return {
+        "noise, in clips": promised["noise_multiplier"],
+        "share of people at a step": promised["sampling_rate"],
+        "steps": promised["steps"],
+        "units (people, whole groups as one)": promised["units"],
     }
 
 

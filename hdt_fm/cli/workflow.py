@@ -15,6 +15,7 @@ from hdt_fm.checkpoint import Model, build_model, model_digest
 from hdt_fm.cli.cohorts import NOBODY, Cohorts, People, Rows, joined
 from hdt_fm.cli.compose import Config
 from hdt_fm.cli.contract import typical_of_people
+from hdt_fm.cli.private import known_of, private_over
 from hdt_fm.cli.progress import Report
 from hdt_fm.cli.settings import EmbedSettings, LoggerSettings, SplitSettings, TrainingSettings
 from hdt_fm.data.embeddings import compute_embeddings
@@ -138,7 +139,8 @@ def new_model(config: Config, folder: ShardFolder, train: Rows, *, seed: int | N
 
 def model_over(config: Config, cohorts: Cohorts, *, seed: int | None = None) -> Model:
     """A model with fresh weights whose input scales, and what it knows of facts about people, come from the training
-    people only. A covariate that tells nothing of them is left out here; pretraining refuses it."""
+    people only; privately from none of them (`known_of`). A covariate that tells nothing of them is left out here;
+    pretraining refuses it."""
     cohorts = cohorts.with_covariates(asked_covariates(config), strict=False)
     encoder, projection = config.part("encoder"), config.part("projection")
     args = dict(encoder.args)
@@ -149,17 +151,18 @@ def model_over(config: Config, cohorts: Cohorts, *, seed: int | None = None) -> 
         own = {**config.part("static").args, **per_modality.get(STATIC, {})}
         per_modality = {**per_modality, STATIC: {**own, "columns": columns}}
     of_these = {word for column in cohorts.columns for word in (column.name, modality(column.name).kind)}
+    known = known_of(config, cohorts)
     plain = ModelConfig(
         modalities=cohorts.columns,
         encoder=Part(name=encoder.name, args=args),
         per_modality={name: value for name, value in per_modality.items() if name in of_these},
         projection=projection,
         fusion=config.part_or_none("fusion"),
-        statistics=cohorts.statistics(own_seed),
+        statistics=known.statistics(),
         window_s=cohorts.first.header.window_s,
     )
     model = build_model(plain, seed=own_seed if seed is None else seed)
-    model.calibrate(*cohorts.typical(TYPICAL_WINDOWS, own_seed, each=True))
+    model.calibrate(*known.typical(TYPICAL_WINDOWS))
     return model
 
 
@@ -246,8 +249,8 @@ def start_over(config: Config, model: Model, cohorts: Cohorts) -> Callable[[], N
     """What a fresh pretraining begins with, when the config asks for it."""
     if config.section("training", TrainingSettings).start == "random":
         return None
-    seed = int(config.value("seed"))
-    return lambda: model.start(*cohorts.typical(START_WINDOWS, seed))
+    known = known_of(config, cohorts)
+    return lambda: model.start(*known.to_start(START_WINDOWS))
 
 
 def train_over(
@@ -257,16 +260,18 @@ def train_over(
     training = config.section("training", TrainingSettings)
     logger = config.section("logger", LoggerSettings)
     seed = int(config.value("seed"))
+    private = private_over(config, cohorts)
     cohorts = cohorts.with_covariates(asked_covariates(config), strict=True)
     model = model_over(config, cohorts)
     augment, drop = changes(config)
-    loss = new_loss(config, model, lambda: cohorts.typical(TYPICAL_WINDOWS, seed, each=True)[0])
+    known = known_of(config, cohorts)
+    loss = new_loss(config, model, lambda: known.typical(TYPICAL_WINDOWS)[0])
     refuse_shaped(loss, cohorts)
     outcome = pretrain(
         model=model,
         loss=loss,
         datamodule=cohorts.data(batch_size=training.batch_size, people_per_pool=training.people_per_pool, seed=seed),
-        preprocess=cohorts.preprocess(typical_of_people(cohorts)),
+        preprocess=cohorts.preprocess(typical_of_people(known.source) if known.source else None),
         run_dir=run_dir,
         val_every=training.val_every if cohorts.watched else 0,
         augment=augment,
@@ -274,12 +279,13 @@ def train_over(
         # A loss with a decoder tells again what was hidden; without anything hidden it could not be judged.
         val_drop=drop if isinstance(loss, Shaped) else None,
         begin=start_over(config, model, cohorts),
+        private=private,
         accelerator="gpu" if device_of(config) == "cuda" else "cpu",
         **asdict(launched(os.environ, sharded=training.sharded)),
         progress=progress,
         say=say,
         seed=seed,
-        **training.model_dump(exclude={*OF_THE_STREAM, "val_every", "start", "sharded"}),
+        **training.model_dump(exclude={*OF_THE_STREAM, "val_every", "start", "sharded", "private"}),
         **logger.model_dump(),
     )
     return model.to(device_of(config)), outcome

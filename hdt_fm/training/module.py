@@ -19,6 +19,8 @@ from hdt_fm.schema.protocols import Embeddings, Encoded, LossReport, ReadsOthers
 from hdt_fm.training.caching import encode_in_pieces
 from hdt_fm.training.distributed import gather
 from hdt_fm.training.optim import adamw_cosine
+from hdt_fm.training.private import Nominal, PrivateSteps
+from hdt_fm.training.private_checks import BuffersStay, refuse_unfit
 from hdt_fm.training.sharding import Sharded, clip_shared, encode_all, held_anywhere
 from hdt_fm.training.validation import Pool
 
@@ -47,9 +49,11 @@ class Pretraining(LightningModule):
         seed: Of the draws inside the model.
         piece: Windows that are encoded at a time in training (see `encode_in_pieces`); None encodes all at once.
         fused: As for `adamw_cosine`.
+        private: Makes the gradients of each step from people of its own choice, with noise; batches are then not read,
+            and no number of training people is reported.
 
     Raises:
-        ConfigError: If model and loss do not fit (see `encoding`).
+        ConfigError: If model and loss do not fit (see `encoding`), or cannot be trained privately.
     """
 
     report: dict[str, Any]
@@ -71,9 +75,13 @@ class Pretraining(LightningModule):
         seed: int = 0,
         piece: int | None = None,
         fused: bool = False,
+        private: PrivateSteps | None = None,
     ) -> None:
         super().__init__()
         self.model, self.loss = model, loss
+        self.private, self.automatic_optimization = private, private is None
+        if private is not None:
+            refuse_unfit(model, loss)
         self._encode = encoding(model, loss)
         self.settings = {
             "steps": steps,
@@ -93,16 +101,20 @@ class Pretraining(LightningModule):
         self._learned = list(self.parameters())
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Batch | Nominal, batch_idx: int) -> None:
         """Seed the draws of this step."""
         seed_draws(step_seed(self.seed, self.global_step, self.global_rank), self.device)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
-        """Loss of one batch.
+    def training_step(self, batch: Batch | Nominal, batch_idx: int) -> Float[Tensor, ""] | None:
+        """Loss of one batch; None where the step was taken here, privately.
 
         Raises:
             HdtError: If it is not finite.
         """
+        if self.private is not None:
+            self._private_step(self.private)
+            return None
+        assert isinstance(batch, Batch)
         # Each process changes its own windows, so each has draws of its own; with one process this is the step.
         place = self.global_step * self.trainer.world_size + self.global_rank
         whole = self.augment(batch, place) if self.augment else batch
@@ -112,6 +124,28 @@ class Pretraining(LightningModule):
         rates = {"learning_rate": self.optimizers().param_groups[0]["lr"]}  # type: ignore[union-attr]
         self.report = {**_flat(report), **rates}
         self._batch = batch
+        return report.value
+
+    def _private_step(self, private: PrivateSteps) -> None:
+        if not hasattr(self, "_buffers_stay"):
+            self._buffers_stay = BuffersStay(self)
+        learned = [weight for weight in self._learned if weight.requires_grad]
+        for weight, gradient in zip(
+            learned, private.gradients(self.global_step, learned, self._loss_of_person), strict=True
+        ):
+            weight.grad = gradient
+        self._buffers_stay.check()
+        optimizer, schedule = self.optimizers(), self.lr_schedulers()
+        # Nothing of the training people: what is told here is not under the noise.
+        self.report = {"learning_rate": optimizer.param_groups[0]["lr"]}  # type: ignore[union-attr]
+        optimizer.step()  # type: ignore[union-attr]
+        schedule.step()  # type: ignore[union-attr]
+
+    def _loss_of_person(self, batch: Batch, seed: int) -> Float[Tensor, ""]:
+        seed_draws(seed, self.device)
+        batch = batch.to(self.device)
+        whole = self.augment(batch, seed) if self.augment else batch
+        report, _ = self._judge(self.drop(whole, seed) if self.drop else whole, whole)
         return report.value
 
     def configure_gradient_clipping(

@@ -19,6 +19,9 @@ from hdt_fm.training.callbacks import CollapseWatch, MetricsLog, Progress, Rolli
 from hdt_fm.training.distributed import SHARDED
 from hdt_fm.training.logs import CsvSink, Sink, TensorBoardSink
 from hdt_fm.training.module import Change, Pretraining, fingerprint, step_seed
+from hdt_fm.training.private import Private, Steps, Turns, private_steps
+from hdt_fm.training.private_checks import refuse_unfit_run
+from hdt_fm.training.private_secret import forget
 from hdt_fm.training.process import generators_restored, quiet
 from hdt_fm.training.resume import check_settings, find_checkpoint
 from hdt_fm.training.sharding import Sharded
@@ -79,6 +82,7 @@ def pretrain(
     augment: Change | None = None,
     val_drop: Change | None = None,
     begin: Callable[[], None] | None = None,
+    private: Private | None = None,
     accelerator: str = "auto",
     devices: int | str | Sequence[int] = 1,
     num_nodes: int = 1,
@@ -108,6 +112,9 @@ def pretrain(
         resume: "auto", "never" or the path of a `step-XXXXXXXX.ckpt`, whose settings may differ except for the model.
         drop, augment, val_drop: As for `Pretraining`.
         begin: Called before the first step of a run that does not go on from a checkpoint.
+        private: Differential privacy of the people that it holds; the datamodule then gives validation batches alone,
+            and `clip_norm` is of no meaning. In one process, as a whole. What `model`, `loss` and `begin` know of
+            windows MUST come of other people: nothing here can see that.
         devices, num_nodes, strategy: As for Lightning's Trainer, or `distributed.SHARDED`; `distributed.launched` reads
             them from torchrun. Each process is given its slice of the batch by the datamodule; what is written, the
             first one writes.
@@ -139,6 +146,9 @@ def pretrain(
     settings["begin"] = begin is not None
     # None where unused, which is also what checkpoints say that were made before there was this choice.
     settings |= {"piece": piece, "fused": fused or None, "compile": compile or None}
+    settings["private"] = private.settings if private else None
+    if private:
+        refuse_unfit_run(resume, devices=devices, num_nodes=num_nodes, strategy=strategy, piece=piece)
     start = find_checkpoint(run_dir / CHECKPOINTS, resume, say=_both(notices, say))
     must_match = None if resume == "auto" else ("model",)
     resumed_from = check_settings(start, settings, must_match=must_match) if start else None
@@ -148,12 +158,23 @@ def pretrain(
     # What is shared out cannot be put together in place.
     shared, trained = (Sharded(), deepcopy(model)) if strategy == SHARDED else (None, model)
     changes = {"drop": drop, "augment": augment, "val_drop": val_drop}
-    module = Pretraining(trained, loss, seed=seed, piece=piece, fused=fused, **changes, **optim)  # type: ignore[arg-type]
+    taught = private_steps(private, run_dir / CHECKPOINTS, resumed_from, steps=steps) if private else None
+    module = Pretraining(
+        trained,
+        loss,
+        seed=seed,
+        piece=piece,
+        fused=fused,
+        private=taught,
+        **changes,  # type: ignore[arg-type]
+        **optim,  # type: ignore[arg-type]
+    )
     sinks = _sinks(run_dir, tensorboard=tensorboard, wandb=wandb, project=wandb_project)
-    log = MetricsLog(sinks, every=log_every, steps=steps, progress=progress)
+    log = MetricsLog(sinks, every=log_every, steps=steps, progress=None if private else progress)
     rolling = RollingCheckpoint(
         run_dir / CHECKPOINTS, every=checkpoint_every, steps=steps, val_every=val_every, settings=settings, say=say
     )
+    steps_alone = [Steps(progress, steps)] if private and progress else []
     stopped_by = None
     began = time.monotonic()
     with quiet(), generators_restored():
@@ -167,12 +188,12 @@ def pretrain(
             precision=precision,
             max_steps=steps,
             max_epochs=-1,
-            gradient_clip_val=clip_norm,
+            gradient_clip_val=None if private else clip_norm,
             val_check_interval=val_every or None,
             check_val_every_n_epoch=None,
             limit_val_batches=1.0 if val_every else 0,
             deterministic=deterministic,
-            callbacks=[log, CollapseWatch(say=_both(notices, say)), rolling],
+            callbacks=[log, *steps_alone, CollapseWatch(say=_both(notices, say)), rolling],
             default_root_dir=run_dir,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
@@ -184,7 +205,7 @@ def pretrain(
         try:
             module.train()
             with changed_blocks(trained, recompute=activation_checkpointing, compiled=compile):
-                trainer.fit(module, datamodule=datamodule, ckpt_path=start, weights_only=True)
+                trainer.fit(module, **_data(datamodule, private), ckpt_path=start, weights_only=True)
         except StopRequested as stop:
             stopped_by = stop.name
             _both(notices, say)(f"Stopped by {stop.name}; step {stop.step} of {steps} is saved, resume=auto goes on")
@@ -197,6 +218,7 @@ def pretrain(
     module.eval()
     if stopped_by is None and trainer.is_global_zero:
         save_model(model, run_dir / MODEL, preprocess=preprocess)
+        forget(run_dir / CHECKPOINTS)
     return PretrainOutcome(
         checkpoint=run_dir / MODEL if stopped_by is None else None,
         steps=trainer.global_step,
@@ -208,6 +230,13 @@ def pretrain(
         metrics=dict(log.last),
         notices=tuple(notices),
     )
+
+
+def _data(datamodule: LightningDataModule, private: Private | None) -> dict[str, Any]:
+    """What is trained and validated on, as `fit` takes it."""
+    if private is None:
+        return {"datamodule": datamodule}
+    return {"train_dataloaders": Turns(private), "val_dataloaders": datamodule.val_dataloader()}
 
 
 def _of_model(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -52,7 +52,11 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], *arguments: str)
     assert main(["shard", *TINY, *WRIST, f"root={root}", *arguments]) == EXIT_USER_ERROR
     text = capsys.readouterr().err
     assert "Traceback" not in text
-    left = [path for path in root.rglob("*") if path.is_file() and path.name not in ("config.yaml", "report.json", "cost.json")]
+    left = [
+        path
+        for path in root.rglob("*")
+        if path.is_file() and path.name not in ("config.yaml", "report.json", "cost.json")
+    ]
     assert not left, left
     return text
 
