@@ -1,6 +1,6 @@
 """What a model was made with: the installed distributions that hdt_fm depends on, from the installer's own records."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -41,7 +41,7 @@ def installed(root: str = OURS) -> tuple[Distribution, ...]:
             one = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             continue
-        needs = tuple(sorted(set(_needs(one))))
+        needs = tuple(sorted(set(_needs(one.requires or ()))))
         found[name] = Distribution(
             name=name, version=one.version, licence=(one.metadata.get_all("License-Expression") or [""])[0], needs=needs
         )
@@ -52,8 +52,8 @@ def installed(root: str = OURS) -> tuple[Distribution, ...]:
     )
 
 
-def _needs(one: metadata.Distribution) -> Iterator[str]:
-    for line in one.requires or ():
+def _needs(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
         try:
             requirement = Requirement(line)
         except InvalidRequirement:
