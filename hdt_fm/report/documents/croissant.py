@@ -163,7 +163,7 @@ def _responsible(facts: Facts) -> dict[str, Any]:
         "rai:dataLimitations": list(card.limits),
         "rai:dataBiases": list(card.biases),
         "rai:dataUseCases": [card.intended_use],
-        "rai:dataSocialImpact": list(card.risks),
+        "rai:dataSocialImpact": " ".join(card.risks),
         "rai:personalSensitiveInformation": [
             "Signals of bodies, pseudonymised, not anonymous: a waveform can identify a person.",
             *(f"{one.cohort}: {', '.join(one.covariates)}" for one in facts.data if one.covariates),

@@ -131,9 +131,10 @@ def test_croissant_is_valid_by_its_own_library(facts: Facts, tmp_path: Path) -> 
     import mlcroissant
 
     path = tmp_path / "croissant.json"
-    path.write_text(croissant.make(facts))
+    path.write_text(croissant.make(changed(facts, risks=("One.", "Two."))))
     metadata = mlcroissant.Dataset(path).metadata
     assert not metadata.ctx.issues.errors
+    assert not metadata.ctx.issues.warnings
     assert [one.name for one in metadata.record_sets] == ["stress-study-windows"]
     assert [one.name for one in metadata.record_sets[0].fields] == ["ppg", "eda", "label_stress"]
     assert metadata.data_limitations or "rai:dataLimitations" in path.read_text()
