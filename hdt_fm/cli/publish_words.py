@@ -17,11 +17,15 @@ USAGE = {
   Writes a card.yaml with every field and what it means. Its placeholders block publication until they are filled in;
   then: hdt-fm publish publish.card=FILE. All else that a published folder says comes from the run's records.""",
     "check": """usage: hdt-fm publish check FOLDER [forbidden=FILE] [--json]
+       hdt-fm publish check FOLDER consent=REGISTER checkpoint=FOLDER [shards=FOLDERS]
 
   Every reason why a published folder may not go out, rule by rule; all documents are made again from its records and
   compared to the byte. Ends with 0 if it may go out, 1 if not.
 
-  forbidden=FILE  words that must stand in no file, one a line, such as the raw ids of a cohort; never printed""",
+  forbidden=FILE    words that must stand in no file, one a line, such as the raw ids of a cohort; never printed
+  consent=REGISTER  who has left since; a published folder names nobody, so say what it was made from as well:
+  checkpoint=FOLDER the run's checkpoint, with people.json beside it
+  shards=FOLDERS    shard folders that it was trained on, apart by commas, which may still hold them""",
     "verify": """usage: hdt-fm publish verify FOLDER [key=PUBLIC.pem] [--json]
 
   What a receiver asks: do the checksums fit, is the signature of this key, does the model load, does it make of the
@@ -50,7 +54,7 @@ USAGE = {
 }
 KNOWN: dict[str, tuple[str, ...]] = {
     "card": ("to",),
-    "check": ("forbidden",),
+    "check": ("forbidden", "consent", "checkpoint", "shards"),
     "verify": ("key",),
     "sign": (),
     "seal": ("to", "forbidden"),
@@ -93,7 +97,8 @@ def _card(settings: dict[str, str]) -> Done:
 def _check(settings: dict[str, str], folder: Path) -> Done:
     from hdt_fm.report.check import by_rule
 
-    found = by_rule(_folder(folder), forbidden=_words(settings.get("forbidden")))
+    withdrawn = _withdrawn(settings, _folder(folder)) if "consent" in settings else None
+    found = by_rule(_folder(folder), forbidden=_words(settings.get("forbidden")), withdrawn=withdrawn)
     problems = {rule: said for rule, said in found.items() if said}
     told = {"rules": len(found), "may go out": not problems, "problems": problems}
     return told, EXIT_REFUSED if problems else EXIT_OK
@@ -169,6 +174,33 @@ def _open(settings: dict[str, str], sealed: Path) -> Done:
     files = open_bundle(sealed, target, Identity(wrong=PublishError, damaged=PublishError))
     told, status = _verify(settings, target)
     return {"opened": str(target), "files": files, **told}, status
+
+
+def _withdrawn(settings: dict[str, str], folder: Path) -> Callable[[], list[str]]:
+    """Who says of people that left: the register, over what this very model was made from."""
+    from hdt_fm.checkpoint import load, model_digest
+    from hdt_fm.cli.workflow import encoder_digest
+    from hdt_fm.consent.remedies import withdrawn_in_lineage
+    from hdt_fm.report.facts import PROVENANCE_NAME, Provenance, read_record
+
+    if "checkpoint" not in settings:
+        raise ConfigError(
+            "A register knows people, and a published folder names none",
+            where="hdt-fm publish check",
+            expected="checkpoint=FOLDER of the run that it was published from",
+        )
+    checkpoint, model = Path(settings["checkpoint"]), load(settings["checkpoint"])
+    if not {model_digest(model), encoder_digest(model)} & {
+        *read_record(folder / PROVENANCE_NAME, Provenance).model_digests
+    }:
+        raise ConfigError(
+            "The checkpoint is not what was published",
+            where=str(checkpoint),
+            expected=f"a model that {PROVENANCE_NAME} names",
+            fix="name the checkpoint of the run that this folder was published from",
+        )
+    shards = [Path(one) for one in settings.get("shards", "").split(",") if one]
+    return lambda: withdrawn_in_lineage(Path(settings["consent"]), checkpoint, shards)
 
 
 def _folder(folder: Path) -> Path:

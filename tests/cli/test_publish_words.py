@@ -293,3 +293,31 @@ def test_without_a_card_it_says_how_to_get_one() -> None:
     settings = compose_config("publish", []).section("publish", PublishSettings)
     with pytest.raises(ConfigError, match="publish card --to"):
         card_of(settings, "run")
+
+
+def test_check_asks_a_register_who_left_and_names_nobody(
+    assembled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    who = ["s" + "1" * 32, "s" + "2" * 32]
+    register, saved = tmp_path / "register", tmp_path / "saved"
+    shutil.copytree(assembled.parent / "saved", saved)
+    (tmp_path / "people.json").write_text(json.dumps({"train": who, "validation": [], "test": []}))
+    (tmp_path / "who.txt").write_text("\n".join(who))
+    given = ["--subjects", str(tmp_path / "who.txt"), "scope=DUO:0000042", "version=1"]
+    assert main(["consent", "new", str(register)]) == EXIT_OK
+    assert main(["consent", "give", str(register), *given]) == EXIT_OK
+    check = ["publish", "check", str(assembled), f"consent={register}"]
+    made_from = [f"checkpoint={saved}"]
+    assert main([*check, *made_from]) == EXIT_OK
+    assert main(["consent", "withdraw", str(register), f"subject={who[0]}"]) == EXIT_OK
+    capsys.readouterr()
+    assert main([*check, *made_from]) == EXIT_REFUSED
+    told = capsys.readouterr()
+    assert "1 people whom the encoder learned from have withdrawn" in told.out
+    assert who[0] not in told.out + told.err
+    assert main(check) == EXIT_USER_ERROR
+    assert "expected: checkpoint=FOLDER" in capsys.readouterr().err
+    other = build_model(hdt_fm.load(saved).config, seed=5)
+    save_model(other, tmp_path / "other", preprocess=hdt_fm.checkpoint.load_preprocess(saved))
+    assert main([*check, f"checkpoint={tmp_path / 'other'}"]) == EXIT_USER_ERROR
+    assert "not what was published" in capsys.readouterr().err
